@@ -61,6 +61,10 @@ type Tx interface {
 	// Watermark is the task's watermark in ms since the epoch: no event before
 	// it is expected. MinWatermark before the first event.
 	Watermark() int64
+	// InputWatermark is the watermark of one of the task's inputs alone: the
+	// smallest over the upstream tasks that write to topic. No event of that
+	// input before it is expected. MinWatermark before its first event.
+	InputWatermark(topic string) int64
 	// Now is the wall clock, fixed for the whole commit.
 	Now() time.Time
 	// Commit is the number of the commit under way; it only grows.

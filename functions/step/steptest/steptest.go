@@ -25,9 +25,10 @@ type Emitted struct {
 // Tx is a step.Tx for tests.
 type Tx struct {
 	Time      time.Time     // what Now returns
-	Mark      int64         // what Watermark returns; Observe raises it to Observed-Lag
-	Lag       time.Duration // out-of-orderness
-	MaxAhead  time.Duration // Observe returns ErrFuture beyond Time+MaxAhead; 0 is off
+	Mark      int64            // what Watermark returns; Observe raises it to Observed-Lag
+	Marks     map[string]int64 // what InputWatermark returns by topic; Mark for other topics
+	Lag       time.Duration    // out-of-orderness
+	MaxAhead  time.Duration    // Observe returns ErrFuture beyond Time+MaxAhead; 0 is off
 	Tables    map[string]any
 	Emitted   []Emitted
 	Changelog map[string][]byte // what the changelog would hold after compaction
@@ -44,7 +45,7 @@ type Tx struct {
 func New(t testing.TB, def step.Definition) *Tx {
 	tx := &Tx{
 		t: t, def: def, Mark: step.MinWatermark,
-		Tables: map[string]any{}, Changelog: map[string][]byte{},
+		Marks: map[string]int64{}, Tables: map[string]any{}, Changelog: map[string][]byte{},
 		state: map[string]any{}, dirty: map[string]bool{}, commits: 1,
 	}
 	for _, table := range def.Tables {
@@ -58,7 +59,7 @@ func (tx *Tx) Restart() *Tx {
 	tx.t.Helper()
 	next := New(tx.t, tx.def)
 	next.Time, next.Mark, next.Lag, next.MaxAhead = tx.Time, tx.Mark, tx.Lag, tx.MaxAhead
-	next.Tables, next.commits = tx.Tables, tx.commits
+	next.Marks, next.Tables, next.commits = maps.Clone(tx.Marks), tx.Tables, tx.commits
 	next.Changelog = maps.Clone(tx.Changelog)
 	for key, data := range next.Changelog {
 		next.state[key] = tx.parse(key, data)
@@ -173,6 +174,14 @@ func (tx *Tx) Observe(ms int64) error {
 
 // Watermark implements step.Tx.
 func (tx *Tx) Watermark() int64 { return tx.Mark }
+
+// InputWatermark implements step.Tx.
+func (tx *Tx) InputWatermark(topic string) int64 {
+	if mark, ok := tx.Marks[topic]; ok {
+		return mark
+	}
+	return tx.Mark
+}
 
 // Now implements step.Tx.
 func (tx *Tx) Now() time.Time { return tx.Time }
