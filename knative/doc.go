@@ -1,0 +1,14 @@
+// Package knative holds the manifests that DataSurge is deployed with and reads
+// such manifests strictly.
+//
+// Strictly means that a manifest is either understood as a cluster would
+// understand it or refused: an unknown kind, an unknown field, a wrong type, a
+// value that the cluster's admission would not take are errors that name the
+// file, the line and the field. Fields that mean something to a cluster and
+// nothing on one machine (resources, security contexts) are read over and listed
+// in [Object.Ignored]. Kinds that describe the cluster itself are passed over
+// and listed in [Set].
+//
+// Each kind has a file, which opens with what is read, ignored and refused, and
+// holds the defaults that Knative or Strimzi would fill in.
+package knative

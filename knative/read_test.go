@@ -1,0 +1,208 @@
+package knative
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+)
+
+// TestRead runs the scenarios of testdata: manifests and what reading them gives,
+// an object in its resolved form or the error. go test . -rewrite writes anew
+// what comes out.
+func TestRead(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			s, err := Read("m.yaml", strings.NewReader(d.Input))
+			if err != nil {
+				return err.Error() + "\n"
+			}
+			return summary(s)
+		})
+	})
+}
+
+func summary(s *Set) string {
+	var b strings.Builder
+	object := func(o *Object) {
+		fmt.Fprintf(&b, "%s in %s", o, o.Namespace)
+		if len(o.Ignored) > 0 {
+			fmt.Fprintf(&b, ", ignored: %s", strings.Join(o.Ignored, " "))
+		}
+		b.WriteByte('\n')
+	}
+	destination := func(d Destination) string {
+		if d.Ref == nil {
+			return d.URI
+		}
+		return d.Ref.Kind + " " + d.Ref.Namespace + "/" + d.Ref.Name + d.URI
+	}
+	for _, v := range s.Services {
+		object(&v.Object)
+		fmt.Fprintf(&b, "  image %s env %v port %d ready %q timeout %v concurrency %d scale %d..%d\n",
+			v.Image, v.Env, v.Port, v.ReadyPath, v.Timeout, v.Concurrency, v.MinScale, v.MaxScale)
+	}
+	for _, v := range s.Sources {
+		object(&v.Object)
+		fmt.Fprintf(&b, "  topics %v group %q consumers %d latest %v ordered %v key %s to %s extensions %v\n",
+			v.Topics, v.ConsumerGroup, v.Consumers, v.Latest, v.Ordered, v.KeyType, destination(v.Sink), v.Extensions)
+		dls := "lost"
+		if v.Delivery.DeadLetterSink != nil {
+			dls = destination(*v.Delivery.DeadLetterSink)
+		}
+		fmt.Fprintf(&b, "  retry %d %s %v timeout %v then %s\n", v.Delivery.Retry, v.Delivery.Backoff, v.Delivery.Delay, v.Delivery.Timeout, dls)
+	}
+	for _, v := range s.Sinks {
+		object(&v.Object)
+		fmt.Fprintf(&b, "  topic %s structured %v partitions %d replicas %d\n", v.Topic, v.Structured, v.NumPartitions, v.ReplicationFactor)
+	}
+	for _, v := range s.Topics {
+		object(&v.Object)
+		fmt.Fprintf(&b, "  topic %s partitions %d replicas %d config %v compacted %v\n", v.Topic, v.Partitions, v.Replicas, v.Config, v.Compacted())
+	}
+	for _, o := range s.Passed {
+		fmt.Fprintf(&b, "passed over: %s\n", o.Kind)
+	}
+	return b.String()
+}
+
+func TestReadPaths(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	topic := func(name string) string {
+		return "apiVersion: kafka.strimzi.io/v1\nkind: KafkaTopic\nmetadata: {name: " + name + ", labels: {strimzi.io/cluster: c}}\nspec: {}\n"
+	}
+	a := write("a.yaml", topic("a"))
+	write("b.yml", topic("b"))
+	write("notes.txt", "not read")
+	for _, c := range []struct {
+		paths []string
+		want  int
+	}{{[]string{a}, 1}, {[]string{dir}, 2}} {
+		s, err := ReadPaths(c.paths...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Topics) != c.want {
+			t.Errorf("%q: %d topics, want %d", c.paths, len(s.Topics), c.want)
+		}
+	}
+	if _, err := ReadPaths(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing path: %v", err)
+	}
+	if _, err := ReadPaths(a, dir); err == nil || !strings.Contains(err.Error(), "already declared at") {
+		t.Errorf("the same file twice: %v", err)
+	}
+	bad := write("c.yaml", "apiVersion: v1\nkind: Pod\n")
+	_, err := ReadPaths(dir)
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.File != filepath.ToSlash(bad) || e.Line != 2 || e.Field != "kind" {
+		t.Errorf("a Pod: %v", err)
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want time.Duration
+	}{
+		{"PT0.3S", 300 * time.Millisecond},
+		{"PT0,3S", 300 * time.Millisecond},
+		{"PT600S", 600 * time.Second},
+		{"PT0S", 0},
+		{"-PT5S", 5 * time.Second},
+		{"+PT5S", 5 * time.Second},
+		{"P1DT2H3M4.5S", 26*time.Hour + 3*time.Minute + 4500*time.Millisecond},
+		{"P2W", 14 * 24 * time.Hour},
+		{"P1Y", 31556952 * time.Second},
+		{"P12M", 31556952 * time.Second},
+		{"PT1.5H", 90 * time.Minute},
+	} {
+		got, err := ParseDuration(c.in)
+		if err != nil || got != c.want {
+			t.Errorf("ParseDuration(%q) = %v, %v, want %v", c.in, got, err, c.want)
+		}
+	}
+	for _, in := range []string{
+		"", "P", "PT", "-", "0.3s", "300ms", "PT0.3", "P1H", "PT1D", "PT1S1M", "PT1S1S", "PT.5S", "PT1.S", "PT1.5H1M",
+		"PT1..5S", "P1D2W", "PTT1S", "PT1ST", "pt1s", "PT-1S", "P99999999999Y", "PT1S ",
+	} {
+		if got, err := ParseDuration(in); err == nil {
+			t.Errorf("ParseDuration(%q) = %v, want an error", in, got)
+		}
+	}
+}
+
+// FuzzParseDuration: a duration is never negative, and dropping its sign does
+// not change it.
+func FuzzParseDuration(f *testing.F) {
+	for _, s := range []string{"PT0.3S", "P1Y2M3W4DT5H6M7.8S", "-PT5S", "P", "PT1,5H"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		d, err := ParseDuration(s)
+		if err != nil {
+			return
+		}
+		if d < 0 {
+			t.Errorf("ParseDuration(%q) = %v", s, d)
+		}
+		if bare, err := ParseDuration(strings.TrimLeft(s, "+-")); err != nil || bare != d {
+			t.Errorf("ParseDuration(%q) = %v, without sign %v, %v", s, d, bare, err)
+		}
+	})
+}
+
+// FuzzRead: reading ends with a set or an error, never with a panic.
+func FuzzRead(f *testing.F) {
+	entries, err := Manifests.ReadDir(".")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, e := range entries {
+		data, err := Manifests.ReadFile(e.Name())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(data))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := Read("m.yaml", strings.NewReader(text))
+		if (s == nil) == (err == nil) {
+			t.Errorf("set %v, error %v", s, err)
+		}
+	})
+}
+
+func TestPause(t *testing.T) {
+	exponential := Delivery{Backoff: BackoffExponential, Delay: 300 * time.Millisecond}
+	linear := Delivery{Backoff: BackoffLinear, Delay: 300 * time.Millisecond}
+	var sum time.Duration
+	for n := 1; n <= 10; n++ {
+		sum += exponential.Pause(n)
+		if got, want := linear.Pause(n), time.Duration(n)*300*time.Millisecond; got != want {
+			t.Errorf("linear pause %d is %v, want %v", n, got, want)
+		}
+	}
+	if got, want := exponential.Pause(1), 600*time.Millisecond; got != want {
+		t.Errorf("first exponential pause is %v, want %v", got, want)
+	}
+	if want := 613800 * time.Millisecond; sum != want {
+		t.Errorf("ten exponential pauses are %v, want %v", sum, want)
+	}
+	if got := exponential.Pause(200); got <= 0 {
+		t.Errorf("pause 200 is %v", got)
+	}
+}
