@@ -1,0 +1,187 @@
+package rules
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Mode says what a rule that fires does.
+type Mode string
+
+// Modes.
+const (
+	Active Mode = "active" // flags the transaction
+	Shadow Mode = "shadow" // is counted only
+	Off    Mode = "off"    // is not evaluated
+)
+
+// Severities from the least to the most severe.
+const (
+	Low      = "low"
+	Medium   = "medium"
+	High     = "high"
+	Critical = "critical"
+)
+
+// SeverityRank orders severities: 1 for low to 4 for critical, 0 for anything
+// else.
+func SeverityRank(severity string) int {
+	switch severity {
+	case Low:
+		return 1
+	case Medium:
+		return 2
+	case High:
+		return 3
+	case Critical:
+		return 4
+	}
+	return 0
+}
+
+// Rule is the content of one rule document. Its JSON form is canonical: two
+// rules that mean the same have the same bytes.
+type Rule struct {
+	ID          string         `json:"id"`
+	Version     int            `json:"version"`
+	Description string         `json:"description"`
+	Reason      string         `json:"reason,omitempty"`
+	Severity    string         `json:"severity"`
+	Weight      float64        `json:"weight"`
+	When        string         `json:"when"`
+	Windows     []WindowClause `json:"windows,omitempty"`
+	Mode        Mode           `json:"mode"`
+}
+
+// WindowClause is a rule's statement that it relies on a window. Name alone is
+// enough; what else is given must agree with the window of that name.
+type WindowClause struct {
+	Name      string `json:"name" yaml:"name"`
+	Key       string `json:"key,omitempty" yaml:"key"`
+	Aggregate string `json:"aggregate,omitempty" yaml:"aggregate"`
+	Duration  string `json:"duration,omitempty" yaml:"duration"` // 90s, 10m, 24h or 30d
+	Filter    string `json:"filter,omitempty" yaml:"filter"`
+}
+
+const (
+	maxID          = 64
+	maxDescription = 1000
+	maxReason      = 500
+	maxWindows     = 32
+)
+
+// problems returns what is wrong with the fields, without looking into When.
+func (r *Rule) problems(schema *Schema) []string {
+	var found []string
+	add := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+
+	if !validID(r.ID) {
+		add("id %q: want 1 to %d lower case letters, digits, '-', '_' or '.', beginning with a letter or digit", clip(r.ID), maxID)
+	}
+	if r.Version < 1 {
+		add("version %d: want 1 or more", r.Version)
+	}
+	if r.Description == "" || len(r.Description) > maxDescription {
+		add("description: want 1 to %d bytes, have %d", maxDescription, len(r.Description))
+	}
+	if len(r.Reason) > maxReason {
+		add("reason: want at most %d bytes, have %d", maxReason, len(r.Reason))
+	}
+	if SeverityRank(r.Severity) == 0 {
+		add("severity %q: want low, medium, high or critical", clip(r.Severity))
+	}
+	if !(r.Weight >= 0 && r.Weight <= 1) {
+		add("weight %v: want 0 to 1", r.Weight)
+	}
+	if strings.TrimSpace(r.When) == "" {
+		add("when: missing; it is the condition, for example: amount > 100000")
+	}
+	switch r.Mode {
+	case Active, Shadow, Off:
+	default:
+		add("mode %q: want active, shadow or off", clip(string(r.Mode)))
+	}
+	if len(r.Windows) > maxWindows {
+		add("windows: want at most %d, have %d", maxWindows, len(r.Windows))
+		return found
+	}
+	for i := range r.Windows {
+		if err := r.Windows[i].check(schema.Windows); err != nil {
+			add("windows[%d]: %v", i, err)
+		}
+	}
+	return found
+}
+
+func (w *WindowClause) check(known []Window) error {
+	if w.Filter != "" {
+		return fmt.Errorf("filter %q: the windows are fixed and have no filter; put the condition into when", clip(w.Filter))
+	}
+	names := make([]string, len(known))
+	for i, k := range known {
+		names[i] = k.Name
+		if k.Name != w.Name {
+			continue
+		}
+		if w.Key != "" && w.Key != k.Key {
+			return fmt.Errorf("key %q: the window %s is kept by %s", clip(w.Key), k.Name, k.Key)
+		}
+		if w.Aggregate != "" && w.Aggregate != k.Aggregate {
+			return fmt.Errorf("aggregate %q: the window %s is a %s", clip(w.Aggregate), k.Name, k.Aggregate)
+		}
+		if w.Duration == "" {
+			return nil
+		}
+		d, err := parseDuration(w.Duration)
+		if err != nil {
+			return err
+		}
+		if d != k.Duration {
+			return fmt.Errorf("duration %s: the window %s is %s long", w.Duration, k.Name, k.Duration)
+		}
+		return nil
+	}
+	return fmt.Errorf("unknown window %q: there are %s", clip(w.Name), strings.Join(names, ", "))
+}
+
+// parseDuration is time.ParseDuration that knows days.
+func parseDuration(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		d, err := time.ParseDuration(days + "h")
+		if err != nil || d > 365*time.Hour {
+			return 0, fmt.Errorf("duration %q: want a number and s, m, h or d, for example 30d", clip(s))
+		}
+		return d * 24, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("duration %q: want a number and s, m, h or d, for example 10m", clip(s))
+	}
+	return d, nil
+}
+
+func validID(id string) bool {
+	if id == "" || len(id) > maxID {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		case i > 0 && (c == '-' || c == '_' || c == '.'):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// clip shortens text from outside for an error message.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
+}
