@@ -16,7 +16,7 @@ type Event struct {
 	Source          string
 	Type            string
 	Subject         string    // the business key; "" when absent
-	Time            time.Time // event time in UTC; zero when absent
+	Time            time.Time // event time; zero when absent. Of other producers it may have an offset from UTC
 	DataContentType string    // "" when absent
 	DataSchema      string    // "" when absent
 	Key             string    // the extension partitionkey; "" when absent

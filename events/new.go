@@ -1,0 +1,127 @@
+package events
+
+import (
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// The constructors make the events that functions emit. Each has
+//
+//   - source /datasurge/<function>, the function that emits this type;
+//   - subject and partitionkey: the business key, so the user's events stay in
+//     their order in one partition;
+//   - time: the event time, never the clock's;
+//   - an id derived from what the event is about, so that the same input gives
+//     the same id whenever and wherever it is processed, and a duplicate can be
+//     told by source and id.
+//
+//	type         id                               key
+//	transaction  transactionId                    userId
+//	enriched     transactionId                    userId
+//	scored       transactionId                    userId
+//	anomaly      transactionId + "/anomaly"       userId
+//	label        transactionId + "/label"         userId
+//	merchantrisk merchantId + "/" + asOf          merchantId
+//	late         id of the late event + "/late"   key of the late event
+//	deadletter   topic/partition/offset           key of the record
+
+// Sources of the events that functions emit.
+const (
+	SourceGenerate = "/datasurge/generate"
+	SourceEnrich   = "/datasurge/enrich"
+	SourceDetect   = "/datasurge/detect"
+)
+
+const jsonType = "application/json"
+
+func atMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// NewTransaction returns the event that generate emits for t.
+func NewTransaction(t *Transaction) Event {
+	return Event{
+		ID: t.TransactionID, Source: SourceGenerate, Type: TypeTransaction,
+		Subject: t.UserID, Key: t.UserID, Time: atMillis(t.Time),
+		DataContentType: jsonType, Data: AppendTransaction(make([]byte, 0, 384), t),
+	}
+}
+
+// NewEnriched returns the event that enrich emits for t.
+func NewEnriched(t *Enriched) Event {
+	return Event{
+		ID: t.TransactionID, Source: SourceEnrich, Type: TypeEnriched,
+		Subject: t.UserID, Key: t.UserID, Time: atMillis(t.Time),
+		DataContentType: jsonType, Data: AppendEnriched(make([]byte, 0, 640), t),
+	}
+}
+
+// NewScored returns the event that detect emits for t.
+func NewScored(t *Scored) Event {
+	return Event{
+		ID: t.TransactionID, Source: SourceDetect, Type: TypeScored,
+		Subject: t.UserID, Key: t.UserID, Time: atMillis(t.Time),
+		DataContentType: jsonType, Data: AppendScored(make([]byte, 0, 768+32*len(t.Features)), t),
+	}
+}
+
+// NewAnomaly returns the event that detect emits for t besides its NewScored.
+func NewAnomaly(t *Anomaly) Event {
+	return Event{
+		ID: t.TransactionID + "/anomaly", Source: SourceDetect, Type: TypeAnomaly,
+		Subject: t.UserID, Key: t.UserID, Time: atMillis(t.Time),
+		DataContentType: jsonType, Data: AppendAnomaly(make([]byte, 0, 1024+32*len(t.Features)), t),
+	}
+}
+
+// NewLabel returns the event that generate emits for l. Its time is when the
+// label became known.
+func NewLabel(l *Label) Event {
+	return Event{
+		ID: l.TransactionID + "/label", Source: SourceGenerate, Type: TypeLabel,
+		Subject: l.UserID, Key: l.UserID, Time: atMillis(l.LabelTime),
+		DataContentType: jsonType, Data: AppendLabel(make([]byte, 0, 256), l),
+	}
+}
+
+// NewRisk returns the event that aggregate emits for r.
+func NewRisk(r *MerchantRisk) Event {
+	return Event{
+		ID:     r.MerchantID + "/" + strconv.FormatInt(r.AsOf, 10),
+		Source: SourceAggregate, Type: TypeRisk,
+		Subject: r.MerchantID, Key: r.MerchantID, Time: atMillis(r.AsOf),
+		DataContentType: jsonType, Data: AppendMerchantRisk(make([]byte, 0, 256), r),
+	}
+}
+
+// NewLate returns the event that function emits for e, which it refused for
+// reason.
+func NewLate(function, reason string, e *Event) Event {
+	return Event{
+		ID: e.ID + "/late", Source: "/datasurge/" + function, Type: TypeLate,
+		Subject: e.Subject, Key: e.Key, Time: e.Time,
+		DataContentType: jsonType,
+		Data:            AppendLate(nil, &Late{Function: function, Reason: reason, Event: *e}),
+	}
+}
+
+// NewDeadLetter returns the event that function emits for a record that it
+// refused for reason. Its time is the record's timestamp.
+func NewDeadLetter(function, reason string, record Original) Event {
+	letter := DeadLetter{Function: function, Reason: reason, Original: record}
+	if len(reason) > maxReasonBytes {
+		letter.Reason = reason[:maxReasonBytes]
+	}
+	if size := len(record.Value); size > MaxDeadLetterValue {
+		letter.Value, letter.Size = record.Value[:MaxDeadLetterValue], size
+	}
+	id := record.Topic + "/" + strconv.Itoa(int(record.Partition)) + "/" + strconv.FormatInt(record.Offset, 10)
+	e := Event{
+		ID: id, Source: "/datasurge/" + function, Type: TypeDeadLetter,
+		Subject: id, Time: atMillis(record.Timestamp),
+		DataContentType: jsonType, Data: AppendDeadLetter(nil, &letter),
+	}
+	if key := string(record.Key); utf8.ValidString(key) && len(key) <= MaxAttributeBytes && !hasControl(key) {
+		e.Key = key
+	}
+	return e
+}

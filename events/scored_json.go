@@ -1,0 +1,154 @@
+package events
+
+import (
+	"math"
+	"strconv"
+
+	"datasurge/events/internal/strictjson"
+)
+
+// The most rules, reasons and features that a scored transaction may have.
+const (
+	maxRules    = 256
+	maxFeatures = 256
+)
+
+// ParseScored reads the data of a TypeScored event into t, as
+// [ParseTransaction] does.
+func ParseScored(data []byte, t *Scored) error {
+	*t = Scored{}
+	var d decoder
+	d.open(data, transactionPaths[:])
+	var amount, base string
+	for {
+		name, ok := d.next()
+		if !ok {
+			break
+		}
+		if !d.scored(name, t, &amount, &base) {
+			d.other(name)
+		}
+	}
+	d.enrichedAmounts(&t.Enriched, amount, base)
+	return d.close(scoredFields)
+}
+
+func (d *decoder) scored(name string, t *Scored, amount, base *string) bool {
+	switch name {
+	case "score":
+		t.Score = d.share(fieldScore)
+	case "flagged":
+		t.Flagged = d.boolean(fieldFlagged)
+	case "severity":
+		t.Severity = d.code(fieldSeverity, "", "low", "medium", "high", "critical")
+	case "rules":
+		t.Rules = d.rules()
+	case "ruleSet":
+		t.RuleSet = d.text(fieldRuleSet, MaxTextBytes)
+	case "modelVersion":
+		t.ModelVersion = d.text(fieldModelVersion, MaxTextBytes)
+	case "features":
+		t.Features = d.features()
+	default:
+		return d.enriched(name, &t.Enriched, amount, base)
+	}
+	return true
+}
+
+func (d *decoder) rules() []FiredRule {
+	var rules []FiredRule
+	d.once(fieldRules)
+	d.json.Array()
+	for d.more(fieldRules, len(rules), maxRules) {
+		var rule FiredRule
+		d.seen &^= ruleFields
+		var names strictjson.Names
+		d.json.Object()
+		for {
+			name, ok := d.next()
+			if !ok {
+				break
+			}
+			switch name {
+			case "id":
+				rule.ID = d.id(fieldRuleID)
+			case "version":
+				rule.Version = int(d.integerIn(fieldRuleVersion, 0, math.MaxInt32))
+			default:
+				d.unknown(&names, name, "$.rules")
+			}
+		}
+		d.require(ruleFields)
+		rules = append(rules, rule)
+	}
+	return rules
+}
+
+func (d *decoder) features() []Feature {
+	const usual = 24
+	features := make([]Feature, 0, usual)
+	d.once(fieldFeatures)
+	d.json.Object()
+	for {
+		name, ok := d.next()
+		if !ok {
+			break
+		}
+		if len(features) == maxFeatures {
+			d.wrong(fieldFeatures, "has more than "+strconv.Itoa(maxFeatures)+" members")
+			break
+		}
+		if HasCardNumber(name) {
+			d.wrong(fieldFeatures, "has a member whose name "+cardNumberReason)
+			break
+		}
+		for i := range features {
+			if features[i].Name == name {
+				d.wrong(fieldFeatures, "has the member "+quote(name)+" twice")
+			}
+		}
+		value, err := strconv.ParseFloat(d.json.Num(), 64)
+		if d.failed(fieldFeatures) {
+			break
+		}
+		if err != nil {
+			d.wrong(fieldFeatures, "has too large a number in "+quote(name))
+		}
+		features = append(features, Feature{Name: name, Value: value})
+	}
+	d.failed(fieldFeatures)
+	if len(features) == 0 {
+		return nil
+	}
+	return features
+}
+
+// AppendScored appends t as ParseScored reads it.
+func AppendScored(dst []byte, t *Scored) []byte {
+	dst = append(dst, '{')
+	dst = appendScoredFields(dst, t)
+	return append(dst, '}')
+}
+
+func appendScoredFields(dst []byte, t *Scored) []byte {
+	dst = appendEnrichedFields(dst, &t.Enriched)
+	dst = appendFloatField(dst, "score", t.Score)
+	dst = appendBoolField(dst, "flagged", t.Flagged)
+	dst = appendStringField(dst, "severity", t.Severity)
+	dst = append(appendName(dst, "rules"), '[')
+	for i := range t.Rules {
+		dst = append(appendComma(dst), '{')
+		dst = appendStringField(dst, "id", t.Rules[i].ID)
+		dst = appendIntField(dst, "version", int64(t.Rules[i].Version))
+		dst = append(dst, '}')
+	}
+	dst = append(dst, ']')
+	dst = appendStringField(dst, "ruleSet", t.RuleSet)
+	dst = appendStringField(dst, "modelVersion", t.ModelVersion)
+	dst = append(appendName(dst, "features"), '{')
+	for i := range t.Features {
+		dst = appendString(appendComma(dst), t.Features[i].Name)
+		dst = appendFloat(append(dst, ':'), t.Features[i].Value)
+	}
+	return append(dst, '}')
+}

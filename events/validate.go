@@ -1,0 +1,139 @@
+package events
+
+import (
+	"strconv"
+	"unicode/utf8"
+)
+
+// Validate checks the context attributes by the rules of CloudEvents 1.0 and by
+// the limits of this package. It does not look into the data, which Parse
+// functions do.
+func (e *Event) Validate() error {
+	switch {
+	case e.ID == "":
+		return &InvalidError{"id", "is missing"}
+	case e.Source == "":
+		return &InvalidError{"source", "is missing"}
+	case e.Type == "":
+		return &InvalidError{"type", "is missing"}
+	}
+	for _, a := range [...]struct{ name, value string }{
+		{"id", e.ID}, {"source", e.Source}, {"type", e.Type}, {"subject", e.Subject},
+		{"datacontenttype", e.DataContentType}, {"dataschema", e.DataSchema}, {"partitionkey", e.Key},
+	} {
+		if err := validateAttribute(a.name, a.value); err != nil {
+			return err
+		}
+	}
+	if !IsURIReference(e.Source) {
+		return &InvalidError{"source", "is no URI reference"}
+	}
+	if e.DataSchema != "" && !IsURIReference(e.DataSchema) {
+		return &InvalidError{"dataschema", "is no URI"}
+	}
+	if year := e.Time.Year(); !e.Time.IsZero() && (year < 1 || year > 9999) {
+		return &InvalidError{"time", "is out of the range of RFC 3339"}
+	}
+	if len(e.Data) > MaxDataBytes {
+		return &InvalidError{"data", "is longer than " + strconv.Itoa(MaxDataBytes) + " bytes"}
+	}
+	return e.validateExtensions()
+}
+
+func (e *Event) validateExtensions() error {
+	if len(e.Extensions) > MaxExtensions {
+		return &InvalidError{"extensions", "are more than " + strconv.Itoa(MaxExtensions)}
+	}
+	for i, x := range e.Extensions {
+		if !IsExtensionName(x.Name) {
+			return &InvalidError{"extension " + quote(x.Name), "must have a name of a-z and 0-9 that is no attribute's"}
+		}
+		for j := range i {
+			if e.Extensions[j].Name == x.Name {
+				return &InvalidError{x.Name, "occurs twice"}
+			}
+		}
+		if err := validateAttribute(x.Name, x.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validateAttribute(name, value string) error {
+	switch {
+	case len(value) > MaxAttributeBytes:
+		return &InvalidError{name, "is longer than " + strconv.Itoa(MaxAttributeBytes) + " bytes"}
+	case !utf8.ValidString(value):
+		return &InvalidError{name, "has invalid UTF-8"}
+	case hasControl(value):
+		return &InvalidError{name, "must not contain control characters"}
+	}
+	return nil
+}
+
+// IsExtensionName reports whether name can be that of an entry of Extensions:
+// lower case letters and digits of ASCII, not an attribute's name, and not
+// partitionkey, which is [Event.Key].
+func IsExtensionName(name string) bool {
+	switch name {
+	case "", "specversion", "id", "source", "type", "subject", "time",
+		"datacontenttype", "dataschema", "data", "partitionkey":
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; !isDigit(c) && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// IsURIReference reports whether s is a URI reference as RFC 2396 has it and as
+// the Java data plane of Knative accepts it: no spaces, control characters,
+// quotes, angle brackets, braces, bars, backslashes, carets, backticks, broken
+// escapes or second fragments. Characters outside ASCII are allowed, and so is
+// the empty reference.
+func IsURIReference(s string) bool {
+	fragment, hierarchy := false, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; c {
+		case ' ', '"', '<', '>', '\\', '^', '`', '{', '|', '}', 0x7f:
+			return false
+		case '%':
+			if i+2 >= len(s) || !isHex(s[i+1]) || !isHex(s[i+2]) {
+				return false
+			}
+		case '#':
+			if fragment {
+				return false
+			}
+			fragment, hierarchy = true, true
+		case '/', '?':
+			hierarchy = true
+		case ':':
+			// What stands before the first colon is a scheme, unless a slash,
+			// question mark or number sign came first.
+			if !hierarchy && (!isScheme(s[:i]) || i+1 == len(s) || s[i+1] == '#') {
+				return false
+			}
+			hierarchy = true
+		default:
+			if c < ' ' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func isScheme(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c|0x20 >= 'a' && c|0x20 <= 'z' || i > 0 && (isDigit(c) || c == '+' || c == '-' || c == '.') {
+			continue
+		}
+		return false
+	}
+	return s != ""
+}
