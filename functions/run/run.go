@@ -1,0 +1,187 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"datasurge/functions/aggregate"
+	"datasurge/functions/detect"
+	"datasurge/functions/enrich"
+	"datasurge/functions/generate"
+	"datasurge/functions/serve"
+	"datasurge/functions/step"
+	"datasurge/functions/stream"
+)
+
+// Usage is printed when the arguments are wrong.
+const Usage = `usage: functions generate|enrich|detect|aggregate
+
+Everything else is set by environment variables; the README has the table.
+Without KAFKA_BROKERS the answer to a CloudEvent is what the function emits:
+
+  go run ./functions enrich`
+
+// stopWithin bounds the last requests and commits of a process that is asked to
+// stop. Knative and the emulator kill it later than that.
+const stopWithin = 8 * time.Second
+
+// Main runs one function until ctx ends, then ends it with everything committed.
+// The function is the first of args, else the variable FUNCTION names it.
+//
+//	environment ─▶ Config ─▶ step.Definition ─┬─▶ stream.Engine ◀── Ownership (group or emulator)
+//	                              metrics ────┤         ▲
+//	                                          └─▶ serve.Handler ◀── HTTP: events, probes, /metrics
+func Main(ctx context.Context, args []string, logs io.Writer) error {
+	config, err := ReadConfig()
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		config.Function = args[0]
+	}
+	if len(args) > 1 || !slices.Contains(names[:], config.Function) {
+		return fmt.Errorf("there is no function %q\n\n%s", strings.Join(append([]string{config.Function}, args[min(1, len(args)):]...), " "), Usage)
+	}
+	log := newLogger(&config, logs)
+	metrics := newMetrics(config.Function, version())
+	definition, err := Definition(&config, metrics)
+	if err != nil {
+		return err
+	}
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "tcp", net.JoinHostPort(config.Host, strconv.Itoa(config.Port)))
+	if err != nil {
+		return fmt.Errorf("listen on port %d: %w; set PORT to another one", config.Port, err)
+	}
+	function, err := open(ctx, &config, definition, metrics, log)
+	if err != nil {
+		listener.Close()
+		return err
+	}
+	server := serve.NewServer(serve.NewHandler(function, function.ready, metrics.handler(), log), log)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	log.Info("started", slog.String("function", config.Function), slog.String("address", listener.Addr().String()),
+		slog.String("transport", config.Transport), slog.Any("brokers", config.Brokers))
+
+	select {
+	case <-ctx.Done():
+		err = nil
+	case <-function.failed():
+		err = function.err()
+	case err = <-served:
+	}
+	// Shutdown order:
+	//  1. The server takes no new request and waits for those under way, whose
+	//     answers need the engine.
+	//  2. The engine commits what is left and gives its partitions up.
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	defer cancel()
+	err = errors.Join(err, server.Shutdown(stop), function.close(stop))
+	log.Info("stopped", slog.String("function", config.Function))
+	return err
+}
+
+// Definition returns the function that the configuration names.
+func Definition(c *Config, m *Metrics) (step.Definition, error) {
+	switch c.Function {
+	case "generate":
+		g := generate.DefaultConfig()
+		g.Profile, g.Rate, g.Seed = c.Profile, float64(c.Rate), c.Seed
+		g.Customers, g.Merchants, g.LabelDelay = c.Customers, c.Merchants, c.LabelDelay
+		g.Observer = m
+		return generate.Definition(g)
+	case "enrich":
+		e := enrich.DefaultConfig()
+		e.BaseCurrency, e.Horizon, e.Observer = c.BaseCurrency, c.DedupeHorizon, m
+		return enrich.Definition(e)
+	case "detect":
+		d := detect.DefaultConfig()
+		d.Observer = m
+		return detect.Definition(d)
+	case "aggregate":
+		a := aggregate.DefaultConfig()
+		a.Windows, a.Lateness, a.LabelDelay = c.Windows, c.Lateness, c.LabelDelay
+		return aggregate.Definition(a)
+	}
+	return step.Definition{}, fmt.Errorf("there is no function %q", c.Function)
+}
+
+// instance is a function that takes events, with Kafka or without.
+type instance struct {
+	serve.Function
+	ready  func() error
+	failed func() <-chan struct{}
+	err    func() error
+	close  func(context.Context) error
+}
+
+func open(ctx context.Context, c *Config, definition step.Definition, metrics *Metrics, log *slog.Logger) (*instance, error) {
+	limits := stream.DefaultLimits()
+	limits.OutOfOrderness, limits.MaxAhead, limits.IdleAfter = c.OutOfOrderness, c.MaxAhead, c.IdleAfter
+	if len(c.Brokers) == 0 {
+		if len(definition.Inputs) == 0 {
+			return nil, fmt.Errorf("%s has no input to answer to: set KAFKA_BROKERS", c.Function)
+		}
+		local := stream.NewLocal(definition, limits)
+		return &instance{
+			Function: serve.Local{Function: local},
+			ready:    func() error { return nil },
+			failed:   func() <-chan struct{} { return nil },
+			err:      func() error { return nil },
+			close:    func(context.Context) error { return nil },
+		}, nil
+	}
+	kafka, err := kafkaOptions(c, log)
+	if err != nil {
+		return nil, err
+	}
+	address := ""
+	if c.PodIP != "" {
+		address = net.JoinHostPort(c.PodIP, strconv.Itoa(c.Port))
+	}
+	engine, err := stream.Open(ctx, stream.Options{
+		Definition:      definition,
+		Kafka:           kafka,
+		Consume:         c.Transport == "kafka",
+		Owner:           ownership(c),
+		Address:         address,
+		CommitInterval:  c.Commit,
+		Waiting:         c.Waiting,
+		Compression:     compression(c.Compress),
+		ResumeTruncated: c.Truncated == "resume",
+		Limits:          limits,
+		Logger:          log,
+		Observer:        metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: time.Minute}}
+	return &instance{
+		Function: serve.Engine{Engine: engine, Client: client, Self: address},
+		ready:    engine.Ready,
+		failed:   engine.Failed,
+		err:      engine.Err,
+		close: func(ctx context.Context) error {
+			client.CloseIdleConnections()
+			return engine.Close(ctx)
+		},
+	}, nil
+}
+
+func ownership(c *Config) stream.Ownership {
+	if c.AssignURL != "" {
+		return stream.Assigned{URL: c.AssignURL}
+	}
+	return stream.Group{InstanceID: c.InstanceID}
+}

@@ -1,0 +1,133 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"datasurge/functions/step"
+)
+
+// Options configure an Engine. Zero values take the documented default.
+type Options struct {
+	Definition step.Definition
+
+	// Kafka connects clients: seed brokers, TLS, SASL, dialer. Required.
+	Kafka []kgo.Opt
+	// Consume says that tasks read their input partitions from Kafka themselves
+	// (transport kafka). Otherwise events come through Deliver (transport http).
+	Consume bool
+	// Owner decides which tasks this process runs. Required.
+	Owner Ownership
+	// Address is host:port at which other instances reach this one, written to
+	// the changelog for them; "" when nobody may forward to it.
+	Address string
+
+	// CommitInterval is the longest time that processed events wait for their
+	// commit under transport kafka. Default 100 ms.
+	CommitInterval time.Duration
+	// CommitEvents bounds the events in one commit. Default 20,000.
+	CommitEvents int
+	// Waiting bounds the events that wait at one task under transport http;
+	// beyond, Deliver fails with ErrBusy. Default 1,000.
+	Waiting int
+	// Compression of what is produced. Default is none: brokers and functions are
+	// near each other, and the CPU is better spent on events.
+	Compression []kgo.CompressionCodec
+	// ResumeTruncated lets a task go on at the start of its input when records
+	// below it were deleted before they were processed. Otherwise the task fails
+	// with an error that says how many are missing.
+	ResumeTruncated bool
+
+	Limits Limits
+	Logger *slog.Logger
+	// Observer is told what happens; it must not block. Default none.
+	Observer Observer
+
+	// fault lets tests end a task at a chosen point of its commit, as kill -9
+	// would: with what was sent, sent, and nothing cleaned up.
+	fault func(task int, at faultPoint) error
+}
+
+// Observer is told about events and commits, for metrics. Calls come from many
+// goroutines.
+type Observer interface {
+	// Event reports one event of the given type: result is ok, duplicate, late
+	// or invalid.
+	Event(function, eventType, result string)
+	// Batch reports a committed batch of n events that took d from the first
+	// step to the end of the commit.
+	Batch(function string, n int, d time.Duration)
+	// Latency reports the time from an event's event time to its commit.
+	Latency(function string, d time.Duration)
+	// Watermark reports a task's watermark, ms since the epoch.
+	Watermark(function string, task int, ms int64)
+	// Restored reports a restore of n records.
+	Restored(function string, task int, n int, d time.Duration)
+	// Failed reports that a task was given up and will be taken over again.
+	Failed(function string, task int)
+}
+
+type nopObserver struct{}
+
+func (nopObserver) Event(string, string, string)             {}
+func (nopObserver) Batch(string, int, time.Duration)         {}
+func (nopObserver) Latency(string, time.Duration)            {}
+func (nopObserver) Watermark(string, int, int64)             {}
+func (nopObserver) Restored(string, int, int, time.Duration) {}
+func (nopObserver) Failed(string, int)                       {}
+
+func (o *Options) fill() error {
+	var problems []error
+	if o.Definition.Name == "" || o.Definition.New == nil {
+		problems = append(problems, errors.New("a definition with a name and New is required"))
+	}
+	if len(o.Kafka) == 0 {
+		problems = append(problems, errors.New("the options that connect to Kafka are required"))
+	}
+	if o.Owner == nil {
+		problems = append(problems, errors.New("an ownership is required"))
+	}
+	for kind := range o.Definition.Codecs {
+		if kind < step.FirstKind {
+			problems = append(problems, fmt.Errorf("the key kind %#x belongs to the engine", kind))
+		}
+	}
+	setDefault(&o.CommitInterval, 100*time.Millisecond)
+	setDefault(&o.CommitEvents, 20_000)
+	setDefault(&o.Waiting, 1_000)
+	setDefault(&o.Definition.TickEvery, time.Second)
+	if o.Limits == (Limits{}) {
+		o.Limits = DefaultLimits()
+	}
+	if o.Compression == nil {
+		o.Compression = []kgo.CompressionCodec{kgo.NoCompression()}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = nopObserver{}
+	}
+	return errors.Join(problems...)
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// faultPoint names a moment of a commit at which a process may die.
+type faultPoint string
+
+const (
+	faultBegin    faultPoint = "before begin"
+	faultProduced faultPoint = "after some produces"
+	faultFlushed  faultPoint = "after flush, before end"
+	faultEnded    faultPoint = "after end, before the answer"
+)
