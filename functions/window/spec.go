@@ -35,6 +35,8 @@ const (
 	MaxSpecs = 16
 	// maxOverlap bounds the number of windows that one instant falls in.
 	maxOverlap = 1440
+	// maxSlices bounds the number of slices that a window is merged from.
+	maxSlices = 10_080
 	// maxSize keeps window arithmetic far from the ends of int64.
 	maxSize = 366 * 24 * 60 * 60 * 1000
 )
@@ -99,6 +101,8 @@ func (s Spec) Validate() error {
 		return errors.New("the offset must be at least 0 and less than the slide")
 	case s.Size/s.Slide > maxOverlap:
 		return fmt.Errorf("at most %d windows may overlap", maxOverlap)
+	case s.Size/gcd(s.Size, s.Slide) > maxSlices:
+		return fmt.Errorf("size and slide have no common divisor larger than a %dth of the size", maxSlices)
 	}
 	return nil
 }

@@ -54,6 +54,7 @@ func TestParseSpecsSaysWhatIsWrong(t *testing.T) {
 		"1m@-1s":                  "offset must be at least 0",
 		"5m/1m@90s":               "less than the slide",
 		"1d/1s":                   "at most 1440 windows may overlap",
+		"1h1ms/1h":                "no common divisor",
 		"1us":                     "not whole milliseconds",
 		"xd":                      "not a number of days",
 		"1m/":                     `slide of "1m/"`,
