@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"datasurge/events"
 )
 
 // Mode says what a rule that fires does.
@@ -66,7 +68,8 @@ type WindowClause struct {
 
 const (
 	maxID          = 64
-	maxDescription = 1000
+	maxDescription = 900
+	maxVersion     = 1<<31 - 1
 	maxReason      = 500
 	maxWindows     = 32
 )
@@ -79,14 +82,17 @@ func (r *Rule) problems(schema *Schema) []string {
 	if !validID(r.ID) {
 		add("id %q: want 1 to %d lower case letters, digits, '-', '_' or '.', beginning with a letter or digit", clip(r.ID), maxID)
 	}
-	if r.Version < 1 {
-		add("version %d: want 1 or more", r.Version)
+	if r.Version < 1 || r.Version > maxVersion {
+		add("version %d: want 1 or more, at most %d", r.Version, maxVersion)
 	}
 	if r.Description == "" || len(r.Description) > maxDescription {
 		add("description: want 1 to %d bytes, have %d", maxDescription, len(r.Description))
 	}
 	if len(r.Reason) > maxReason {
 		add("reason: want at most %d bytes, have %d", maxReason, len(r.Reason))
+	}
+	if events.HasCardNumber(r.ID) || events.HasCardNumber(r.Description) || events.HasCardNumber(r.Reason) {
+		add("id, description and reason must not hold what looks like a card number: they are written into events")
 	}
 	if SeverityRank(r.Severity) == 0 {
 		add("severity %q: want low, medium, high or critical", clip(r.Severity))

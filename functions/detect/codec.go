@@ -1,0 +1,219 @@
+package detect
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"datasurge/functions/step"
+)
+
+// kindProfile is the first byte of the key of a profile; the user id follows.
+const kindProfile byte = step.FirstKind
+
+// profileVersion begins an encoded profile. A change of what follows, or of
+// windowSpecs, needs a new one.
+const profileVersion = 1
+
+// stored is the state value of a customer: the profile encoded. Kept that way
+// it takes a quarter of the memory of a profile, and nothing for the garbage
+// collector to follow but one slice; decoding and encoding it costs less than
+// half a microsecond a transaction.
+type stored struct{ data []byte }
+
+// profileCodec is the codec of kindProfile.
+func profileCodec() step.Codec {
+	return step.Codec{
+		Append: func(dst []byte, v any) []byte { return append(dst, v.(*stored).data...) },
+		Parse: func(data []byte) (any, error) {
+			var p profile
+			if err := p.decode(data); err != nil {
+				return nil, fmt.Errorf("customer profile: %w", err)
+			}
+			return &stored{slices.Clone(data)}, nil
+		},
+	}
+}
+
+// The encoding, numbers as varints unless said otherwise:
+//
+//	version    1 byte
+//	currency   3 bytes
+//	last       ms since the epoch, signed
+//	last-first
+//	lastAmount
+//	past.n, and when it is not 0: mean, m2 as 8 bytes each
+//	places     1 byte for their number, each: country 2 bytes, last-time
+//	windows    each: 1 byte for the number of panes up to the last one that is
+//	           not empty, each: count, and when it is not 0 in a window that
+//	           has sums: sum
+func (p *profile) append(dst []byte) []byte {
+	dst = append(dst, profileVersion)
+	dst = append(dst, p.currency[:]...)
+	dst = binary.AppendVarint(dst, p.last)
+	dst = binary.AppendUvarint(dst, uint64(p.last-p.first))
+	dst = binary.AppendUvarint(dst, uint64(p.lastAmount))
+	dst = binary.AppendUvarint(dst, p.past.n)
+	if p.past.n > 0 {
+		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(p.past.mean))
+		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(p.past.m2))
+	}
+	dst = append(dst, byte(p.placeCount))
+	for _, place := range p.places[:p.placeCount] {
+		dst = append(dst, place.country[:]...)
+		dst = binary.AppendUvarint(dst, uint64(p.last-place.time))
+	}
+	for i := range p.windows {
+		spec, window := &windowSpecs[i], &p.windows[i]
+		used := spec.slots()
+		for used > 0 && window[used-1].count == 0 {
+			used--
+		}
+		dst = append(dst, byte(used))
+		for _, pane := range window[:used] {
+			dst = binary.AppendUvarint(dst, uint64(pane.count))
+			if spec.sums && pane.count > 0 {
+				dst = binary.AppendUvarint(dst, uint64(pane.sum))
+			}
+		}
+	}
+	return dst
+}
+
+var errProfile = errors.New("the encoding is broken")
+
+// decode replaces p by the profile encoded in data. It accepts only what append
+// can have written, apart from needlessly long numbers.
+func (p *profile) decode(data []byte) error {
+	*p = profile{}
+	if len(data) == 0 {
+		return errProfile
+	}
+	if data[0] > profileVersion {
+		return fmt.Errorf("version %d: %w", data[0], step.ErrNewerVersion)
+	}
+	if data[0] != profileVersion || len(data) < 4 || data[1] == 0 {
+		return errProfile
+	}
+	copy(p.currency[:], data[1:4])
+	r := reader{data: data[4:]}
+	p.last = r.varint()
+	p.first = r.before(p.last)
+	p.lastAmount = r.positive()
+	if p.past.n = r.uvarint(); p.past.n > 0 {
+		p.past.mean, p.past.m2 = r.float(), r.float()
+	}
+	p.placeCount = r.length(maxPlaces)
+	for i := range p.placeCount {
+		place := &p.places[i]
+		place.country = [2]byte{r.byte(), r.byte()}
+		place.time = r.before(p.last)
+	}
+	for i := range p.windows {
+		spec, window := &windowSpecs[i], &p.windows[i]
+		used := r.length(spec.slots())
+		for slot := range used {
+			count := r.uvarint()
+			if count > math.MaxUint32 {
+				return errProfile
+			}
+			window[slot].count = uint32(count)
+			if spec.sums && count > 0 {
+				window[slot].sum = r.positive()
+			}
+		}
+		if used > 0 && window[used-1].count == 0 {
+			return errProfile
+		}
+	}
+	if r.broken || len(r.data) > 0 {
+		return errProfile
+	}
+	return nil
+}
+
+// reader reads an encoded profile. After the first fault it is broken and
+// everything it returns is zero.
+type reader struct {
+	data   []byte
+	broken bool
+}
+
+func (r *reader) fail() {
+	r.data, r.broken = nil, true
+}
+
+func (r *reader) byte() byte {
+	if len(r.data) == 0 {
+		r.fail()
+		return 0
+	}
+	b := r.data[0]
+	r.data = r.data[1:]
+	return b
+}
+
+func (r *reader) uvarint() uint64 {
+	if len(r.data) > 0 && r.data[0] < 0x80 {
+		x := uint64(r.data[0])
+		r.data = r.data[1:]
+		return x
+	}
+	x, n := binary.Uvarint(r.data)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.data = r.data[n:]
+	return x
+}
+
+func (r *reader) varint() int64 {
+	x := r.uvarint()
+	return int64(x>>1) ^ -int64(x&1)
+}
+
+// positive reads a number that fits an int64.
+func (r *reader) positive() int64 {
+	x := r.uvarint()
+	if x > math.MaxInt64 {
+		r.fail()
+		return 0
+	}
+	return int64(x)
+}
+
+// before reads how long before last something was.
+func (r *reader) before(last int64) int64 {
+	distance := r.positive()
+	if last < math.MinInt64+distance {
+		r.fail()
+		return 0
+	}
+	return last - distance
+}
+
+func (r *reader) float() float64 {
+	if len(r.data) < 8 {
+		r.fail()
+		return 0
+	}
+	x := math.Float64frombits(binary.LittleEndian.Uint64(r.data))
+	r.data = r.data[8:]
+	if !(x >= 0 && x <= math.MaxFloat64) {
+		r.fail()
+		return 0
+	}
+	return x
+}
+
+func (r *reader) length(most int) int {
+	n := int(r.byte())
+	if n > most {
+		r.fail()
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,96 @@
+// Package detect decides about transactions: it keeps a profile of each
+// customer, evaluates the rules and a score, and says in words why a transaction
+// was flagged.
+//
+// Input is enriched_transactions, keyed by user id. Every transaction goes to
+// scored_transactions, and a flagged one also, once, to transaction_anomalies.
+// A transaction is flagged when an active rule fires or when the model's score
+// reaches [Config].FlagScore. A transaction is never refused because of its
+// time: an old one is decided by what is still known of its time.
+//
+// # Features
+//
+// In the order in which decisions carry them; rules use the same names. Amounts
+// are in major units of the base currency. Weekend, night, international and
+// newCountry1h are booleans in rules, 0 or 1 in decisions.
+//
+//	name           meaning                                             when unknown
+//	baseAmount     the amount in base currency
+//	weekend        local Saturday or Sunday
+//	night          local hour 0 to 6
+//	international  as the transaction says
+//	count1m        transactions in the last minute (1)
+//	count10m       transactions in the last ten minutes (1)
+//	count1d        purchases in the last day (1, 2)
+//	mean1d         their mean amount (1, 2)                            0
+//	count7d        purchases in the last 7 days (1, 2)
+//	mean7d         their mean amount (1, 2)                            0
+//	count30d       purchases in the last 30 days (1, 2)
+//	mean30d        their mean amount (1, 2)                            0
+//	amountRatio    baseAmount / mean30d                                1
+//	amountZ        (baseAmount - mean) / deviation, over all earlier   0 before 5 purchases
+//	               purchases; the deviation is at least a tenth of the
+//	               mean, the result is between -100 and 100
+//	usual10m       usual number of purchases in ten minutes (3)        0
+//	sinceLast      seconds since the latest transaction before,        2592000
+//	               at most 30 days
+//	lastAmount     amount of the purchase before                       0
+//	distanceKm     distance from the customer's home                   0
+//	countries1h    countries of the purchases of the last hour (1, 4)  0
+//	newCountry1h   no purchase in this country in the last hour, but   false
+//	               one in another (4)
+//	merchantRisk   share of frauds at the merchant                     0
+//
+// (1) The transaction itself included. (2) A refund is not counted: it sees the
+// purchases before it. (3) Of the last day without the last ten minutes, over
+// the time the customer has been known, at most a day, plus an hour; so a burst
+// of a new customer is unusual. (4) Of the four countries used last.
+//
+// Means, ratios, distances and risks have four decimals; rules and score see
+// what the decision carries.
+//
+// # What the windows cost in exactness
+//
+// A window is kept in panes aligned to the epoch (UTC). All that is within the
+// window is counted, and of what is older up to one pane's width:
+//
+//	window   pane   counts at most
+//	1 min    5 s    65 s
+//	10 min   1 min  11 min
+//	1 day    2 h    26 h
+//	7 days   1 day  8 days
+//	30 days  3 days 33 days
+//
+// A transaction out of order counts in the pane of its own time and sees no
+// newer pane; purchases that were in the oldest panes when newer transactions
+// came are missing in its windows. Within its own pane it also sees later
+// transactions that came before it.
+//
+// A profile takes 65 bytes for a customer who pays less than once a month, 120 for
+// one who pays daily, and under 400 for one who pays once a second for a month.
+//
+// # Rules
+//
+// Package rules describes rule documents. Beside the features, conditions see
+// the original fields transactionId, userId, amount (a double in major units of
+// currency), currency, transactionTime (int, ms since the epoch), merchantId,
+// transactionType, location, paymentMethod, and merchantCategory, country,
+// previousCountry (the other country used last within the hour, or ""),
+// baseCurrency, localHour (int) and modelScore (the model's score). All of them
+// always have a value; text that is not known is "".
+//
+// Rules come from the table detection_rules, where the key is the rule's id;
+// until it is read, and for ids that are not in it, the built-in rules of
+// rules.yaml are in force. A record that is not a good rule is refused and the
+// rule that was in force for its id stays; because the topic is compacted, an
+// instance that starts later no longer finds that rule and goes on with the
+// built-in one, if there is one.
+//
+// Each decision is made by one rule set and carries its version, a hash.
+//
+// # Score and severity
+//
+// The score is the model's score, raised by the active rules that fired: a rule
+// of weight w leaves 1-w of the doubt. The severity is the highest among the
+// rules that fired and what [Config] says for the score.
+package detect
