@@ -20,6 +20,7 @@ import (
 	"datasurge/functions/serve"
 	"datasurge/functions/step"
 	"datasurge/functions/stream"
+	"datasurge/functions/window"
 )
 
 // Usage is printed when the arguments are wrong.
@@ -109,8 +110,12 @@ func Definition(c *Config, m *Metrics) (step.Definition, error) {
 		d.Observer = m
 		return detect.Definition(d)
 	case "aggregate":
+		windows, err := window.ParseSpecs(c.Windows)
+		if err != nil {
+			return step.Definition{}, fmt.Errorf("WINDOWS: %w", err)
+		}
 		a := aggregate.DefaultConfig()
-		a.Windows, a.Lateness, a.LabelDelay = c.Windows, c.Lateness, c.LabelDelay
+		a.Windows, a.Lateness, a.LabelDelay, a.BaseCurrency = windows, c.Lateness, c.LabelDelay, c.BaseCurrency
 		return aggregate.Definition(a)
 	}
 	return step.Definition{}, fmt.Errorf("there is no function %q", c.Function)
