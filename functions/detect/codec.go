@@ -67,7 +67,7 @@ func (p *profile) append(dst []byte) []byte {
 	}
 	for i := range p.windows {
 		spec, window := &windowSpecs[i], &p.windows[i]
-		used := spec.slots()
+		used := spec.slots
 		for used > 0 && window[used-1].count == 0 {
 			used--
 		}
@@ -113,7 +113,7 @@ func (p *profile) decode(data []byte) error {
 	}
 	for i := range p.windows {
 		spec, window := &windowSpecs[i], &p.windows[i]
-		used := r.length(spec.slots())
+		used := r.length(spec.slots)
 		for slot := range used {
 			count := r.uvarint()
 			if count > math.MaxUint32 {

@@ -2,7 +2,6 @@ package detect
 
 import (
 	"math"
-	"time"
 
 	"datasurge/events"
 )
@@ -63,10 +62,10 @@ const (
 	leastSpread = 0.1
 	// mostZ bounds amountZ on both sides.
 	mostZ = 100
-	// unknownRate is for how long a customer is taken to have been inactive
+	// unknownRate is for how long, in ms, a customer is taken to have been inactive
 	// before the first transaction: a burst at once is unusual, one after hours
 	// at the same rate is not.
-	unknownRate = time.Hour
+	unknownRate = 60 * 60 * oneSecond
 )
 
 // observe computes the features of t and adds it to the profile. It returns the
@@ -142,8 +141,8 @@ func (p *profile) z(amount float64) float64 {
 // the last day without the last ten minutes, over the time that the customer has
 // been known, at most a day, plus unknownRate.
 func (p *profile) usual(day, tenMinutes float64, t int64) float64 {
-	const window = 10 * time.Minute
-	known := time.Duration(min(t-p.first, (24*time.Hour).Milliseconds())) * time.Millisecond
+	const window = 600 * oneSecond
+	known := min(t-p.first, oneDay)
 	earlier := max(0, day-tenMinutes)
 	return round(earlier * float64(window) / float64(max(0, known-window)+unknownRate))
 }

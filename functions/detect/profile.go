@@ -2,13 +2,12 @@ package detect
 
 import (
 	"math"
-	"time"
 
 	"datasurge/events"
 )
 
-// countryMemory is how long the country of a purchase is remembered.
-const countryMemory = time.Hour
+// countryMemory is how long the country of a purchase is remembered, in ms.
+const countryMemory = 60 * 60 * oneSecond
 
 // maxPlaces is how many countries a profile remembers; of more, the ones used
 // longest ago are forgotten.
@@ -82,7 +81,7 @@ func (p *profile) add(t *events.Enriched) {
 
 // visit remembers a purchase in country at time.
 func (p *profile) visit(country [2]byte, time int64) {
-	if time <= p.last-countryMemory.Milliseconds() {
+	if time <= p.last-countryMemory {
 		return
 	}
 	found := p.placeCount
@@ -112,7 +111,7 @@ func (p *profile) visit(country [2]byte, time int64) {
 
 // forgetPlaces drops the countries that were not used for countryMemory.
 func (p *profile) forgetPlaces() {
-	for p.placeCount > 0 && p.places[p.placeCount-1].time <= p.last-countryMemory.Milliseconds() {
+	for p.placeCount > 0 && p.places[p.placeCount-1].time <= p.last-countryMemory {
 		p.placeCount--
 		p.places[p.placeCount] = place{}
 	}
@@ -123,7 +122,7 @@ func (p *profile) forgetPlaces() {
 // of them used last, and whether country itself is among them.
 func (p *profile) placesBefore(country [2]byte, t int64) (others int, latest [2]byte, same bool) {
 	for _, place := range p.places[:p.placeCount] {
-		if place.time > t || place.time <= t-countryMemory.Milliseconds() {
+		if place.time > t || place.time <= t-countryMemory {
 			continue
 		}
 		if place.country == country {

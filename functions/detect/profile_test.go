@@ -204,17 +204,17 @@ func TestWindowsAgainstExactOnes(t *testing.T) {
 			var times []int64
 			now := day0
 			for range 1000 {
-				now += random.Int64N(spec.length.Milliseconds() / 5)
+				now += random.Int64N(spec.length / 5)
 				times = append(times, now)
 				next := bought(now, 100)
 				p.begin("USD")
 				p.add(&next)
 				atLeast, atMost := 0.0, 0.0
 				for _, s := range times {
-					if s > now-spec.length.Milliseconds() {
+					if s > now-spec.length {
 						atLeast++
 					}
-					if s > now-(spec.length+spec.pane).Milliseconds() {
+					if s > now-(spec.length+spec.width) {
 						atMost++
 					}
 				}
@@ -351,5 +351,13 @@ func TestOtherBaseCurrencyStartsAnew(t *testing.T) {
 	p.observe(&yen, &v)
 	if v[count1d] != 1 || v[mean1d] != 100 || v[lastAmount] != 0 {
 		t.Errorf("features %v", features(&v))
+	}
+}
+
+func TestWindowSpecsAgree(t *testing.T) {
+	for _, spec := range windowSpecs {
+		if spec.length%spec.width != 0 || spec.slots != int(spec.length/spec.width)+1 || spec.slots > maxSlots {
+			t.Errorf("%+v", spec)
+		}
 	}
 }

@@ -58,11 +58,11 @@ func Schema() rules.Schema {
 	var windows []rules.Window
 	for i := range windowSpecs {
 		spec := &windowSpecs[i]
-		windows = append(windows, rules.Window{Name: spec.name, Key: "userId", Aggregate: "count", Duration: spec.length})
+		windows = append(windows, rules.Window{Name: spec.name, Key: "userId", Aggregate: "count", Duration: time.Duration(spec.length) * time.Millisecond})
 	}
 	for i, f := range []feature{mean1d, mean7d, mean30d} {
 		windows = append(windows, rules.Window{
-			Name: featureNames[f], Key: "userId", Aggregate: "mean", Duration: windowSpecs[dayWindow+i].length,
+			Name: featureNames[f], Key: "userId", Aggregate: "mean", Duration: time.Duration(windowSpecs[dayWindow+i].length) * time.Millisecond,
 		})
 	}
 	return rules.Schema{Variables: variables, Windows: windows}

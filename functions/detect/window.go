@@ -1,9 +1,6 @@
 package detect
 
-import (
-	"math"
-	"time"
-)
+import "math"
 
 // windowSpec is the shape of one window of a profile. It is kept in panes of
 // equal width, aligned to the epoch; the window of a transaction at t holds the
@@ -11,13 +8,11 @@ import (
 // within the length is counted, and up to one pane's width of what is older.
 type windowSpec struct {
 	name   string
-	length time.Duration
-	pane   time.Duration
-	sums   bool // whether amounts are summed too
+	length int64 // ms
+	width  int64 // of a pane, ms
+	slots  int   // number of panes kept: length/width + 1
+	sums   bool  // whether amounts are summed too
 }
-
-// slots is the number of panes that a window keeps.
-func (s *windowSpec) slots() int { return int(s.length/s.pane) + 1 }
 
 // The windows of a profile, in the order in which they are stored.
 const (
@@ -29,7 +24,7 @@ const (
 	windowCount
 )
 
-// maxSlots is the largest slots() of windowSpecs.
+// maxSlots is the most slots of windowSpecs.
 const maxSlots = 13
 
 // windowSpecs is part of the stored format: a change needs a new profile
@@ -38,12 +33,18 @@ const maxSlots = 13
 //
 //nolint:gochecknoglobals // a constant table
 var windowSpecs = [windowCount]windowSpec{
-	minuteWindow:    {"count1m", time.Minute, 5 * time.Second, false},
-	tenMinuteWindow: {"count10m", 10 * time.Minute, time.Minute, false},
-	dayWindow:       {"count1d", 24 * time.Hour, 2 * time.Hour, true},
-	weekWindow:      {"count7d", 7 * 24 * time.Hour, 24 * time.Hour, true},
-	monthWindow:     {"count30d", 30 * 24 * time.Hour, 3 * 24 * time.Hour, true},
+	minuteWindow:    {name: "count1m", length: 60 * oneSecond, width: 5 * oneSecond, slots: 13},
+	tenMinuteWindow: {name: "count10m", length: 600 * oneSecond, width: 60 * oneSecond, slots: 11},
+	dayWindow:       {name: "count1d", length: oneDay, width: oneDay / 12, slots: 13, sums: true},
+	weekWindow:      {name: "count7d", length: 7 * oneDay, width: oneDay, slots: 8, sums: true},
+	monthWindow:     {name: "count30d", length: 30 * oneDay, width: 3 * oneDay, slots: 11, sums: true},
 }
+
+// In milliseconds.
+const (
+	oneSecond = int64(1000)
+	oneDay    = 24 * 60 * 60 * oneSecond
+)
 
 // pane is a part of a window: how many transactions fell into it and the sum of
 // their amounts in minor units. Both stay at their largest value rather than wrap.
@@ -73,20 +74,22 @@ func (w *panes) advance(spec *windowSpec, from, to int64) {
 	if distance == 0 {
 		return
 	}
-	slots := spec.slots()
-	if distance >= int64(slots) {
-		clear(w[:slots])
+	if distance >= int64(spec.slots) {
+		clear(w[:spec.slots])
 		return
 	}
-	copy(w[distance:slots], w[:])
+	copy(w[distance:spec.slots], w[:])
 	clear(w[:distance])
 }
 
 // add counts a transaction at t; last is the time of the newest pane. What is
 // older than the window is ignored.
 func (w *panes) add(spec *windowSpec, last, t, amount int64) {
-	slot := paneIndex(last, spec) - paneIndex(t, spec)
-	if slot < int64(spec.slots()) {
+	slot := int64(0)
+	if t != last {
+		slot = paneIndex(last, spec) - paneIndex(t, spec)
+	}
+	if slot < int64(spec.slots) {
 		if !spec.sums {
 			amount = 0
 		}
@@ -98,8 +101,11 @@ func (w *panes) add(spec *windowSpec, last, t, amount int64) {
 // pane. For a transaction out of order it leaves out the newer panes, and lacks
 // the oldest ones, which are gone.
 func (w *panes) total(spec *windowSpec, last, t int64) (count, sum float64) {
-	slot := paneIndex(last, spec) - paneIndex(t, spec)
-	for ; slot < int64(spec.slots()); slot++ {
+	slot := int64(0)
+	if t != last {
+		slot = paneIndex(last, spec) - paneIndex(t, spec)
+	}
+	for ; slot < int64(spec.slots); slot++ {
 		count += float64(w[slot].count)
 		sum += float64(w[slot].sum)
 	}
@@ -108,9 +114,8 @@ func (w *panes) total(spec *windowSpec, last, t int64) (count, sum float64) {
 
 // paneIndex numbers panes; it rounds down for times before the epoch as well.
 func paneIndex(t int64, spec *windowSpec) int64 {
-	width := spec.pane.Milliseconds()
-	index := t / width
-	if t%width < 0 {
+	index := t / spec.width
+	if t%spec.width < 0 {
 		index--
 	}
 	return index

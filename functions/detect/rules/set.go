@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/interpreter"
 	"github.com/go-json-experiment/json"
 )
 
@@ -132,14 +133,32 @@ type Failure struct {
 	Err  error
 }
 
+func (o *Outcome) fail(r *Compiled, err error) {
+	o.Failed = append(o.Failed, Failure{Rule: r, Err: fmt.Errorf("evaluate rule %q: %w", r.ID, err)})
+}
+
 // Evaluate evaluates every rule once and puts the outcome into out, whose memory
 // it reuses.
 func (s *Set) Evaluate(in *Input, out *Outcome) {
 	out.Active, out.Shadow, out.Failed = out.Active[:0], out.Shadow[:0], out.Failed[:0]
+	// One frame serves all rules without a meter; one with a meter needs its
+	// own, because the frame carries the cost so far.
+	frame, err := interpreter.NewExecutionFrame(in)
+	if err != nil {
+		for _, r := range s.run {
+			out.fail(r, err)
+		}
+		return
+	}
+	defer frame.Close()
 	for _, r := range s.run {
-		value, _, err := r.program.Eval(in)
+		var vars any = frame
+		if r.Metered {
+			vars = in
+		}
+		value, _, err := r.program.Eval(vars)
 		if err != nil {
-			out.Failed = append(out.Failed, Failure{Rule: r, Err: fmt.Errorf("evaluate rule %q: %w", r.ID, err)})
+			out.fail(r, err)
 			continue
 		}
 		if value != types.True {
