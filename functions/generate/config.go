@@ -21,9 +21,10 @@ type Config struct {
 	Seed uint64
 	// Tasks is the number of tasks that share Rate.
 	Tasks int
-	// Customers is the number of customers. 0: a hundred for each transaction a
-	// second, but from 5,000 to 100,000, so that a customer of a fast stream does
-	// not seem to pay every few seconds.
+	// Customers is the number of customers. In Customers transactions in a row
+	// each has one, so that genuine ones do not come in bursts. 0: eighty for each
+	// transaction a second, so that a customer pays every 80 s, but from 5,000 to
+	// 500,000.
 	Customers int
 	// Merchants is the number of merchants, at least 10.
 	Merchants int
@@ -100,7 +101,7 @@ func (c Config) validate() error {
 func (c Config) model() model {
 	customers := c.Customers
 	if customers == 0 {
-		customers = int(min(max(100*c.Rate, 5_000), 100_000))
+		customers = int(min(max(80*c.Rate, 5_000), 500_000))
 	}
 	return model{
 		seed:      c.Seed,

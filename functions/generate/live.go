@@ -18,6 +18,7 @@ type live struct {
 	card   episode
 	travel episode
 	phase  uint64 // transactions for which one merchant is compromised
+	round  round  // that of the transaction planned last
 	random source
 }
 
@@ -68,7 +69,7 @@ func (l *live) plan(n uint64) plan {
 		return p
 	}
 
-	p := plan{customer: uint32(r.Uint64N(customers))}
+	p := plan{customer: l.whose(n)}
 	p.city = w.customers[p.customer].home
 	p.scenario, p.fraud = l.single(n)
 	switch {
@@ -84,6 +85,35 @@ func (l *live) plan(n uint64) plan {
 		p.merchant = w.shop(r, p.city)
 	}
 	return p
+}
+
+// round is as many transactions as there are customers. Each customer has one of
+// them, if it is not part of an episode: the i-th is that of customer
+// (factor*i + offset) mod customers, with a factor that has no divisor in common
+// with customers.
+type round struct {
+	number, factor, offset uint64
+}
+
+// whose returns the customer of a transaction that is part of no episode.
+func (l *live) whose(n uint64) uint32 {
+	customers := uint64(len(l.world.customers))
+	number := n / customers
+	if l.round.factor == 0 || l.round.number != number {
+		seed := mix(l.model.seed, drawRound, l.task, number)
+		l.round = round{number: number, factor: 1 + seed%customers, offset: seed >> 32 % customers}
+		for gcd(l.round.factor, customers) != 1 {
+			l.round.factor++
+		}
+	}
+	return uint32((l.round.factor*(n%customers) + l.round.offset) % customers)
+}
+
+func gcd(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // single draws the scenario of a transaction that is part of no episode.

@@ -21,6 +21,7 @@ const (
 	drawTransaction = iota
 	drawCustomer
 	drawMerchant
+	drawRound
 	drawTrip
 	drawPhase
 	drawID

@@ -131,7 +131,7 @@ func (w *world) addMerchants(byWeight []uint32) {
 		w.merchants = append(w.merchants, m)
 	}
 	r.pcg.Seed(mix(w.model.seed, drawPhase), 0)
-	for range max(1, w.model.merchants/100) {
+	for range max(1, w.model.merchants/250) {
 		w.weak = append(w.weak, uint32(r.IntN(len(w.merchants))))
 	}
 }
