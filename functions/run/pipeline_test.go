@@ -1,0 +1,211 @@
+package run
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"datasurge/events"
+	"datasurge/events/kafkarecord"
+	"datasurge/functions/step"
+	"datasurge/functions/stream"
+	"datasurge/functions/stream/kafkatest"
+)
+
+// pipeline is the four functions over one Kafka, transport kafka.
+type pipeline struct {
+	kafkatest.Backend
+	t       *testing.T
+	config  Config
+	engines []*stream.Engine
+}
+
+const partitions = 4
+
+func newPipeline(t *testing.T, b kafkatest.Backend, change func(*Config)) *pipeline {
+	t.Helper()
+	config, err := ReadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Rate = 50
+	config.LabelDelay = 30 * time.Second
+	if change != nil {
+		change(&config)
+	}
+	p := &pipeline{Backend: b, t: t, config: config}
+	compact := map[string]string{"cleanup.policy": "compact", "retention.ms": "-1"}
+	created := map[string]bool{}
+	create := func(topic string, n int32, configs map[string]string) {
+		if !created[topic] {
+			created[topic] = true
+			b.CreateTopic(t, topic, n, configs)
+		}
+	}
+	create(events.TopicLate, 1, nil)
+	create(events.TopicDeadLetters, 1, nil)
+	for _, name := range names {
+		def := p.definition(name)
+		for _, table := range def.Tables {
+			create(table.Topic, 1, compact)
+		}
+		create(stream.ChangelogTopic(name), partitions, compact)
+	}
+	for _, name := range names {
+		def := p.definition(name)
+		for _, in := range def.Inputs {
+			create(in.Topic, partitions, nil)
+		}
+		for _, out := range def.Outputs {
+			create(out.Topic, partitions, nil)
+		}
+	}
+	return p
+}
+
+func (p *pipeline) definition(name string) step.Definition {
+	p.t.Helper()
+	config := p.config
+	config.Function = name
+	def, err := Definition(&config, newMetrics(name, "test"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return def
+}
+
+func (p *pipeline) start(functions ...string) {
+	p.t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	if os.Getenv("TEST_LOG") != "" {
+		log = slog.New(slog.NewTextHandler(p.t.Output(), nil))
+	}
+	for _, name := range functions {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		e, err := stream.Open(ctx, stream.Options{
+			Definition: p.definition(name), Kafka: p.Opts(), Consume: true, Owner: stream.Static{},
+			CommitInterval: p.config.Commit, Logger: log,
+		})
+		cancel()
+		if err != nil {
+			p.t.Fatalf("start %s: %v", name, err)
+		}
+		p.engines = append(p.engines, e)
+	}
+}
+
+// stop ends the engines in the order of the pipeline.
+func (p *pipeline) stop() {
+	p.t.Helper()
+	for _, e := range p.engines {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		if err := e.Close(ctx); err != nil {
+			p.t.Errorf("stop: %v", err)
+		}
+		cancel()
+	}
+	p.engines = nil
+}
+
+// read returns the events of a topic, without watermarks.
+func (p *pipeline) read(topic string) []events.Event {
+	p.t.Helper()
+	var list []events.Event
+	for _, rec := range p.ReadCommitted(p.t, topic) {
+		var e events.Event
+		if err := kafkarecord.Read(rec, &e, kafkarecord.Mapping{}); err != nil {
+			p.t.Fatal(err)
+		}
+		if e.Type != events.TypeWatermark {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// Three minutes of generated transactions go through all four functions: each is
+// scored once, the final windows count all of them, labels become merchant risk.
+func TestPipeline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipeline(t, kafkatest.Virtual(t), nil)
+		p.start("generate", "enrich", "detect", "aggregate")
+		time.Sleep(3 * time.Minute)
+		p.engines[0].Close(context.Background())
+		time.Sleep(2 * time.Minute) // what was generated passes, idle partitions let go
+		p.stop()
+
+		transactions := p.read(events.TopicTransactions)
+		if n := len(transactions); n < 8_500 || n > 9_500 {
+			t.Errorf("%d transactions were generated in three minutes at 50 a second", n)
+		}
+		ids := map[string]int{}
+		for _, e := range transactions {
+			ids[e.ID]++
+		}
+		for _, topic := range []string{events.TopicEnriched, events.TopicScored} {
+			seen := map[string]bool{}
+			for _, e := range p.read(topic) {
+				if ids[e.ID] != 1 || seen[e.ID] {
+					t.Fatalf("%s: %s is there twice or was never generated", topic, e.ID)
+				}
+				seen[e.ID] = true
+			}
+			if len(seen) != len(ids) {
+				t.Errorf("%s has %d of %d transactions", topic, len(seen), len(ids))
+			}
+		}
+		if n := len(p.read(events.TopicAnomalies)); n < 100 {
+			t.Errorf("%d anomalies, want at least 100", n)
+		}
+		for _, topic := range []string{events.TopicLate, events.TopicDeadLetters} {
+			if list := p.read(topic); len(list) > 0 {
+				t.Errorf("%d events in %s, the first is %s", len(list), topic, list[0].Data)
+			}
+		}
+		if n := len(p.read(events.TopicRisk)); n == 0 {
+			t.Error("no merchant risk although frauds were labelled")
+		}
+		p.checkFinals(transactions)
+	})
+}
+
+// checkFinals compares the final minute windows of all transactions with a
+// count.
+func (p *pipeline) checkFinals(transactions []events.Event) {
+	p.t.Helper()
+	want := map[int64]int64{}
+	var latest time.Time
+	for _, e := range transactions {
+		want[e.Time.Truncate(time.Minute).UnixMilli()]++
+		if e.Time.After(latest) {
+			latest = e.Time
+		}
+	}
+	closed := latest.Add(-p.config.OutOfOrderness - p.config.Lateness).UnixMilli()
+	got := map[int64]int64{}
+	for _, e := range p.read(events.TopicAggregates) {
+		var a events.Aggregate
+		if err := events.ParseAggregate(e.Data, &a); err != nil {
+			p.t.Fatal(err)
+		}
+		if a.Dimension == "all" && a.End-a.Start == 60_000 && a.Final {
+			if _, twice := got[a.Start]; twice {
+				p.t.Errorf("window %d has two final results", a.Start)
+			}
+			got[a.Start] = a.Count
+		}
+	}
+	for s := range want {
+		if s+60_000 > closed {
+			delete(want, s) // no later event time has closed it
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" || len(want) < 2 {
+		p.t.Errorf("final counts of %d minutes (-want +got):\n%s", len(want), diff)
+	}
+}
