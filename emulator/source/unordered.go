@@ -1,0 +1,68 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// maxPoll is the number of records that one poll takes (max.poll.records).
+const maxPoll = 50
+
+// pollUnordered delivers every record at once. It polls while fewer than maxPoll
+// are under way, and then takes all of a poll: at most 2 x maxPoll - 1.
+func (d *Dispatcher) pollUnordered(ctx context.Context) {
+	for {
+		d.mu.Lock()
+		room := d.mu.inFlight < maxPoll
+		d.mu.Unlock()
+		if !room {
+			select {
+			case <-d.mu.freed:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		fetches, ok := d.poll(ctx, ctx)
+		if !ok {
+			return
+		}
+		d.mu.Lock()
+		fetches.EachRecord(func(rec *kgo.Record) {
+			p := d.begin(rec)
+			d.underWay.Go(func() { d.end(p, rec.Offset, d.deliver(rec)) })
+		})
+		d.mu.Unlock()
+		d.client.AllowRebalance()
+	}
+}
+
+// poll waits for records until bounded is done. It logs what went wrong with
+// partitions and pauses then. ok is false when ctx is done, with AllowRebalance
+// called; else it has to be called when the records are noted.
+func (d *Dispatcher) poll(ctx, bounded context.Context) (fetches kgo.Fetches, ok bool) {
+	fetches = d.client.PollRecords(bounded, maxPoll)
+	if ctx.Err() != nil || fetches.IsClientClosed() {
+		d.client.AllowRebalance()
+		return nil, false
+	}
+	failed := false
+	fetches.EachError(func(topic string, partition int32, err error) {
+		if errors.Is(err, context.DeadlineExceeded) && bounded.Err() != nil {
+			return // there was nothing
+		}
+		failed = true
+		d.cfg.Logger.Warn("cannot read", "source", d.cfg.Source.Name, "topic", topic, "partition", partition, "error", err)
+	})
+	if failed {
+		const pause = 200 * time.Millisecond
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+	return fetches, true
+}
