@@ -95,7 +95,6 @@ func BenchmarkProfile(b *testing.B) {
 	data := p.append(nil)
 	next := bought(at, 123_456)
 	b.ReportAllocs()
-	b.ReportMetric(float64(len(data)), "bytes")
 	for b.Loop() {
 		if err := p.decode(data); err != nil {
 			b.Fatal(err)
@@ -103,6 +102,7 @@ func BenchmarkProfile(b *testing.B) {
 		p.observe(&next, &v)
 		data = p.append(data[:0])
 	}
+	b.ReportMetric(float64(len(data)), "bytes")
 }
 
 // BenchmarkRestore is one record of a changelog.

@@ -63,8 +63,9 @@
 //
 // A transaction out of order counts in the pane of its own time and sees no
 // newer pane; purchases that were in the oldest panes when newer transactions
-// came are missing in its windows. Within its own pane it also sees later
-// transactions that came before it.
+// came are missing in its windows, and in a window that it is too old for it
+// counts itself alone. Within its own pane it also sees later transactions that
+// came before it.
 //
 // A profile takes 65 bytes for a customer who pays less than once a month, 120 for
 // one who pays daily, and under 400 for one who pays once a second for a month.

@@ -102,11 +102,11 @@ func (p *profile) observe(t *events.Enriched, v *vector) (previousCountry string
 	p.add(t)
 
 	// What includes the transaction itself.
-	v[count1m], _ = p.total(minuteWindow, t.Time)
-	v[count10m], _ = p.total(tenMinuteWindow, t.Time)
-	v[count1d], v[mean1d] = p.countAndMean(dayWindow, t.Time, scale)
-	v[count7d], v[mean7d] = p.countAndMean(weekWindow, t.Time, scale)
-	v[count30d], v[mean30d] = p.countAndMean(monthWindow, t.Time, scale)
+	v[count1m] = p.count(minuteWindow, t.Time)
+	v[count10m] = p.count(tenMinuteWindow, t.Time)
+	v[count1d], v[mean1d] = p.countAndMean(dayWindow, t, scale)
+	v[count7d], v[mean7d] = p.countAndMean(weekWindow, t, scale)
+	v[count30d], v[mean30d] = p.countAndMean(monthWindow, t, scale)
 	v[amountRatio] = 1
 	if v[mean30d] > 0 {
 		v[amountRatio] = round(v[baseAmount] / v[mean30d])
@@ -115,14 +115,22 @@ func (p *profile) observe(t *events.Enriched, v *vector) (previousCountry string
 	return previousCountry
 }
 
-func (p *profile) total(window int, t int64) (count, sum float64) {
-	return p.windows[window].total(&windowSpecs[window], p.last, t)
+// count is the number of transactions in a window. One that is too late for the
+// window counts itself alone.
+func (p *profile) count(window int, t int64) float64 {
+	count, _ := p.windows[window].total(&windowSpecs[window], p.last, t)
+	return max(1, count)
 }
 
-func (p *profile) countAndMean(window int, t int64, scale float64) (count, mean float64) {
-	count, sum := p.total(window, t)
+// countAndMean is the number of purchases in a window and their mean in major
+// units. A purchase that is too late for the window counts itself alone.
+func (p *profile) countAndMean(window int, t *events.Enriched, scale float64) (count, mean float64) {
+	count, sum := p.windows[window].total(&windowSpecs[window], p.last, t.Time)
 	if count == 0 {
-		return 0, 0
+		if isRefund(t) {
+			return 0, 0
+		}
+		count, sum = 1, float64(t.BaseAmount)
 	}
 	return count, round(sum / count / scale)
 }
