@@ -90,6 +90,11 @@ func (b Backend) Opts(more ...kgo.Opt) []kgo.Opt {
 	return append(opts, more...)
 }
 
+// Dial returns what connects to b: nil is TCP, as a client does it by itself.
+func (b Backend) Dial() func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return b.dial
+}
+
 // Client returns a client of b that is closed when the test ends.
 func (b Backend) Client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()

@@ -95,10 +95,8 @@ func start(t testing.TB, properties string, specs ...nodeSpec) *Cluster {
 	t.Helper()
 	libs := os.Getenv(EnvLibs)
 	if libs == "" {
-		const why = "LEFT OUT: this test kills and restarts Apache Kafka and needs its jar files: " +
-			`run .ci/run, or eval "$(.ci/kafka.sh fetch)" and then go test`
-		fmt.Fprintf(os.Stderr, "%s: %s\n", t.Name(), why)
-		t.Skip(why)
+		t.Skip("kafkatest: LEFT OUT: this test kills Apache Kafka and starts it again, and needs its jar files: " +
+			`run .ci/run, or eval "$(.ci/kafka.sh fetch)" before go test`)
 	}
 	dir := t.ArtifactDir()
 	logConfig := filepath.Join(dir, "log4j2.properties")

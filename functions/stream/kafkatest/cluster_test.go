@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -90,8 +91,12 @@ func startLoad(t *testing.T, b kafkatest.Backend) *load {
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &load{t: t, moved: make(chan struct{}, 1), cancel: cancel, done: make(chan error, 1)}
 	manual := kgo.RecordPartitioner(kgo.ManualPartitioner())
-	plain := b.Client(t, manual, kgo.DefaultProduceTopic("plain"))
-	transactions := b.Client(t, manual, kgo.DefaultProduceTopic("transactions"), kgo.TransactionalID("load"))
+	// The first produce of a transaction may be told CONCURRENT_TRANSACTIONS while
+	// the markers of the one before are being written. kgo tries again after a
+	// look at the metadata, which it allows itself every five seconds by default.
+	soon := kgo.MetadataMinAge(20 * time.Millisecond)
+	plain := b.Client(t, manual, soon, kgo.DefaultProduceTopic("plain"))
+	transactions := b.Client(t, manual, soon, kgo.DefaultProduceTopic("transactions"), kgo.TransactionalID("load"))
 	go func() {
 		for round := 0; ctx.Err() == nil; round++ {
 			if err := l.round(t.Context(), round, plain, transactions); err != nil {
