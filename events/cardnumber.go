@@ -20,7 +20,7 @@ const (
 // identifier of 13 to 19 decimal digits cannot be told from a card number and
 // is one in ten times refused: the producer has to choose other ones.
 func HasCardNumber(s string) bool {
-	if len(s) < minCardDigits || digitCount(s) < minCardDigits {
+	if len(s) < minCardDigits || len(s) == uuidLen && isUUID(s) || digitCount(s) < minCardDigits {
 		return false
 	}
 	start := 0
@@ -42,7 +42,7 @@ func HasCardNumber(s string) bool {
 // identifierLen returns the length of the UUID or hexadecimal identifier that s
 // begins with, 0 when there is none.
 func identifierLen(s string) int {
-	n := 36
+	n := uuidLen
 	if !isUUID(s) {
 		n = 0
 		letters := false
@@ -60,24 +60,22 @@ func identifierLen(s string) int {
 	return n
 }
 
+const uuidLen = 36
+
 // isUUID reports whether s begins with the text of a UUID.
 func isUUID(s string) bool {
-	if len(s) < 36 {
+	if len(s) < uuidLen || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return false
 	}
-	for i := range 36 {
-		switch i {
-		case 8, 13, 18, 23:
-			if s[i] != '-' {
-				return false
-			}
-		default:
-			if !isHex(s[i]) {
-				return false
-			}
+	dashes := 0
+	for i := range uuidLen {
+		if s[i] == '-' {
+			dashes++
+		} else if !isHex(s[i]) {
+			return false
 		}
 	}
-	return true
+	return dashes == 4
 }
 
 func groupsHaveCardNumber(s string) bool {

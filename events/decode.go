@@ -96,16 +96,18 @@ func (d *decoder) wrong(f field, reason string) {
 
 // failed reports whether reading f went wrong, and notes why.
 func (d *decoder) failed(f field) bool {
-	err := d.json.Err()
-	if err == nil {
-		return d.problem != nil
+	if d.json.Err() != nil {
+		d.unreadable(f)
 	}
-	if err.Mismatch {
+	return d.problem != nil
+}
+
+func (d *decoder) unreadable(f field) {
+	if err := d.json.Err(); err.Mismatch {
 		d.wrong(f, err.Reason)
 	} else {
 		d.fail("$", "is "+err.Error())
 	}
-	return true
 }
 
 // once notes that f is being read; twice is an error.
@@ -164,10 +166,11 @@ func (d *decoder) id(f field) string {
 // attributes: U+0000 to U+001F and U+007F to U+009F.
 func hasControl(s string) bool {
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c < ' ', c == 0x7f:
-			return true
-		case c == 0xc2 && i+1 < len(s) && s[i+1] < 0xa0: // U+0080 to U+009F in UTF-8
+		c := s[i]
+		if ' ' <= c && c < 0x7f {
+			continue
+		}
+		if c < ' ' || c == 0x7f || c == 0xc2 && i+1 < len(s) && s[i+1] < 0xa0 { // U+0080 to U+009F
 			return true
 		}
 	}
@@ -216,7 +219,7 @@ func (d *decoder) amount(f field) string {
 // minor converts what amount read at f.
 func (d *decoder) minor(f field, text, currency string) int64 {
 	digits, ok := CurrencyDigits(currency)
-	if d.problem != nil || d.json.Err() != nil || text == "" || !ok {
+	if d.problem != nil || d.json.Err() != nil || d.seen&(1<<f) == 0 || !ok {
 		return 0 // wrong or missing, which close says
 	}
 	minor, reason := parseAmount(text, currency, digits)
