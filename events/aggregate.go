@@ -302,8 +302,10 @@ func ParseAggregate(data []byte, a *Aggregate) error {
 	a.Sum = d.total(aggregateSum, sum, digits)
 	a.Min = d.total(aggregateMin, low, digits)
 	a.Max = d.total(aggregateMax, high, digits)
-	for i, p := range []*int64{&a.P50, &a.P90, &a.P95, &a.P99} {
-		*p = d.total(aggregateP50+field(i), quantiles[i], digits)
+	if a.Sketched {
+		for i, p := range []*int64{&a.P50, &a.P90, &a.P95, &a.P99} {
+			*p = d.total(aggregateP50+field(i), quantiles[i], digits)
+		}
 	}
 	a.Mean *= math.Pow10(digits)
 	a.StdDev *= math.Pow10(digits)

@@ -390,6 +390,35 @@ func TestUpdatesOfAWindowComeAtMostEverySecondOrSixtiethOfItsSize(t *testing.T) 
 	}
 }
 
+func TestPartialsOfVeryManySeriesAreSpreadOverTicksAndNoneStarves(t *testing.T) {
+	p := one(t)
+	const merchants = 3*publishBudget + 10
+	for i := range merchants {
+		p.scored(0, shop(fmt.Sprint(i), fmt.Sprint("shop-", i), 0))
+	}
+	tk := p.tasks[0]
+	for p.stepScored(tk) {
+	}
+	seen := map[string]bool{}
+	for n := range 4 {
+		p.tick(tk)
+		published := 0
+		for _, e := range tk.tx.Take(events.TopicPartials) {
+			if strings.HasPrefix(e.ID, "merchant|") && !seen[e.ID] {
+				seen[e.ID] = true
+				published++
+			}
+		}
+		if published > publishBudget {
+			t.Errorf("tick %d published %d partials, at most %d", n, published, publishBudget)
+		}
+		p.now = p.now.Add(tickEvery)
+	}
+	if len(seen) != merchants {
+		t.Errorf("%d of %d merchants after 4 ticks", len(seen), merchants)
+	}
+}
+
 func TestPartialOfAnOlderVersionIsIgnored(t *testing.T) {
 	p := one(t)
 	p.scored(0, transaction("a", 0))

@@ -214,16 +214,23 @@ func (s *series) find(grain uint8, start, from int64) *part {
 	return nil
 }
 
+// publishBudget bounds the partials of parts still under way that one Tick
+// publishes: with very many merchants updates come less often, rather than the
+// owners spending all their time on them. Those that have waited longest go first.
+const publishBudget = 1000
+
 // tick publishes what is due, and what the watermark has passed in any case, and
 // forgets parts that nothing can be added to any more.
 func (c *collector) tick(tx step.Tx, now int64) {
 	watermark := tx.InputWatermark(events.TopicScored)
-	waiting := c.unsent[:0]
+	waiting, budget := c.unsent[:0], publishBudget
 	for _, p := range c.unsent {
-		complete := p.start+c.plan.grains[p.grain].Width <= watermark
-		if !complete && now-p.sentAt < c.plan.publishEvery[p.grain] {
-			waiting = append(waiting, p)
-			continue
+		if complete := p.start+c.plan.grains[p.grain].Width <= watermark; !complete {
+			if budget == 0 || now-p.sentAt < c.plan.publishEvery[p.grain] {
+				waiting = append(waiting, p)
+				continue
+			}
+			budget--
 		}
 		c.publish(tx, p, now)
 	}

@@ -36,7 +36,8 @@
 //
 // In wall clock time a window is updated at most every second, or a sixtieth of
 // its size when that is more, and parts are published as often as the most
-// frequent window that they belong to; finals are not held back.
+// frequent window that they belong to, or less often when there are more than a
+// task can publish; finals are not held back.
 //
 // # State
 //
