@@ -52,13 +52,13 @@ func (l *live) plan(n uint64) plan {
 	customers := uint64(len(w.customers))
 
 	if id, _, ok := l.card.at(n); ok {
-		p := plan{scenario: card, fraud: true, customer: uint32(id >> 20 % customers)}
+		p := plan{scenario: card, fraud: true, customer: uint32(id % customers)}
 		p.city = w.customers[p.customer].home
 		p.merchant = w.online[r.pick(len(w.online))]
 		return p
 	}
 	if id, place, ok := l.travel.at(n); ok {
-		p := plan{scenario: travel, fraud: place > 0, customer: uint32(id >> 20 % customers)}
+		p := plan{scenario: travel, fraud: place > 0, customer: uint32(id % customers)}
 		p.city = w.customers[p.customer].home
 		if p.fraud {
 			p.city = w.abroad(p.city, id)

@@ -1,5 +1,7 @@
 package generate
 
+import "math/bits"
+
 // scenario is why a transaction is what it is.
 type scenario uint8
 
@@ -62,7 +64,7 @@ func (e *episode) at(n uint64) (id, place uint64, ok bool) {
 	for place = range e.length {
 		block := n / e.block
 		id = mix(e.seed, block)
-		if n == block*e.block+id%e.block {
+		if begin, _ := bits.Mul64(id, e.block); n == block*e.block+begin {
 			return id, place, true
 		}
 		if n < e.stride {

@@ -62,15 +62,13 @@ func currencies() map[string]currency {
 	return table
 }
 
-// categoryPrices says how dear each of reference.Categories is.
+// categoryPrice says how dear each of reference.Categories is.
 func categoryPrice(category string) float32 {
 	switch category {
 	case "groceries", "restaurants", "fuel":
-		return 0.7
-	case "electronics", "travel":
-		return 2.5
-	case "luxury":
-		return 4
+		return 0.8
+	case "electronics", "travel", "luxury":
+		return 1.5
 	}
 	return 1
 }
@@ -120,7 +118,7 @@ func (w *world) addMerchants(byWeight []uint32) {
 			ID:       fmt.Sprintf("merchant-%04d", i),
 			Category: categories[r.IntN(len(categories))],
 		}}
-		m.price = categoryPrice(m.Category) * float32(r.between(0.6, 1.5))
+		m.price = categoryPrice(m.Category) * float32(r.between(0.8, 1.25))
 		// The first ones are online, so that there is always one.
 		if i < 3 || m.Category == "online" {
 			w.online = append(w.online, uint32(i))
@@ -157,7 +155,7 @@ func (w *world) addCustomers(byWeight []uint32) {
 			id:     text[start:ends[i]],
 			home:   byWeight[r.IntN(len(byWeight))],
 			mean:   float32(35 * math.Exp(0.6*r.NormFloat64())),
-			spread: float32(r.between(0.3, 0.7)),
+			spread: float32(r.between(0.2, 0.4)),
 		}
 		start = ends[i]
 	}
