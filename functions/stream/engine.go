@@ -143,7 +143,7 @@ func (e *Engine) kill() {
 // when ctx ends.
 func stopTasks(ctx context.Context, tasks []*task) error {
 	for _, t := range tasks {
-		close(t.stop)
+		t.end()
 	}
 	var err error
 	for _, t := range tasks {

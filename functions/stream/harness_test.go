@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -58,7 +59,7 @@ func newTestbed(t testing.TB, b kafkatest.Backend, partitions int) *testbed {
 
 func (tb *testbed) createState(function string) {
 	tb.CreateTopic(tb.t, ChangelogTopic(function), int32(tb.partitions), map[string]string{
-		"cleanup.policy": "compact", "retention.ms": "-1",
+		"cleanup.policy": "compact", "retention.ms": "-1", "delete.retention.ms": "60000",
 	})
 }
 
@@ -173,16 +174,26 @@ func (tb *testbed) reference() map[string]string {
 // missing, 0 extra, 0 different.
 func (tb *testbed) check() {
 	tb.t.Helper()
+	tb.checkWithin(time.Minute)
+}
+
+func (tb *testbed) checkWithin(d time.Duration) {
+	tb.t.Helper()
 	want := tb.reference()
-	tb.await(tb.out, len(want), isSum)
+	tb.awaitWithin(d, tb.out, len(want), isSum)
 	tb.compare(want, true)
 }
 
 // await reads topic until it has seen n committed records that count.
 func (tb *testbed) await(topic string, n int, counts func(*kgo.Record) bool) {
 	tb.t.Helper()
+	tb.awaitWithin(time.Minute, topic, n, counts)
+}
+
+func (tb *testbed) awaitWithin(d time.Duration, topic string, n int, counts func(*kgo.Record) bool) {
+	tb.t.Helper()
 	cl := tb.Client(tb.t, kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	got := 0
 	for got < n {
@@ -317,5 +328,66 @@ func once(at faultPoint, n int, kill func()) func(int, faultPoint) error {
 		}
 		kill()
 		return errKilled
+	}
+}
+
+// push delivers every event of the input times times, in an order that is random
+// within the 99 events that a KafkaSource has in flight, to a random one of
+// engines, and again until it is accepted.
+func (tb *testbed) push(rng *rand.Rand, times int, engines ...*Engine) {
+	tb.t.Helper()
+	var list []*events.Event
+	for _, rec := range tb.ReadCommitted(tb.t, tb.in) {
+		for range times {
+			e := &events.Event{}
+			if err := kafkarecord.Read(rec, e, kafkarecord.Mapping{Place: true}); err != nil {
+				tb.t.Fatal(err)
+			}
+			list = append(list, e)
+		}
+	}
+	const inFlight = 99
+	for part := range slices.Chunk(list, inFlight) {
+		rng.Shuffle(len(part), func(i, j int) { part[i], part[j] = part[j], part[i] })
+		var wg sync.WaitGroup
+		for _, ev := range part {
+			e := engines[rng.IntN(len(engines))]
+			wg.Go(func() {
+				for {
+					err := e.Deliver(tb.t.Context(), e.Place(ev), ev)
+					if err == nil {
+						return
+					}
+					if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrNotOwner) {
+						tb.t.Errorf("deliver %s: %v", ev.ID, err)
+						return
+					}
+					time.Sleep(50 * time.Millisecond) // a source's backoff
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+// takeovers counts how often e took the partition over.
+func (e *Engine) takeovers(partition int) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.mu.tasks[partition]; t != nil {
+		return int(t.sessions.Load())
+	}
+	return 0
+}
+
+// awaitTakeover waits until e has begun to take the partition over more than
+// before times.
+func (e *Engine) awaitTakeover(t testing.TB, before int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); e.takeovers(0) <= before; {
+		if time.Now().After(deadline) {
+			t.Fatal("the fenced owner did not notice")
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }

@@ -130,4 +130,5 @@ const (
 	faultProduced faultPoint = "after some produces"
 	faultFlushed  faultPoint = "after flush, before end"
 	faultEnded    faultPoint = "after end, before the answer"
+	faultRestore  faultPoint = "while restoring"
 )

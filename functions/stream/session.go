@@ -161,6 +161,9 @@ func (s *session) restore(ctx context.Context) error {
 	s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {int32(s.number): kgo.NewOffset().AtStart()}})
 	n, found := 0, false
 	for !found {
+		if err := s.fault(faultRestore); err != nil {
+			return err
+		}
 		fetches := s.client.PollRecords(ctx, 10_000)
 		if err := fetches.Err0(); err != nil {
 			return err
@@ -794,7 +797,7 @@ func (s *session) end(ctx context.Context) error {
 }
 
 func (s *session) fault(at faultPoint) error {
-	if s.options.fault == nil || s.core == nil || s.core.fn == nil {
+	if s.options.fault == nil || s.core == nil || s.core.fn == nil && at != faultRestore {
 		return nil
 	}
 	return s.options.fault(s.number, at)

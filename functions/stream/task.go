@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,11 +21,13 @@ type task struct {
 	number int
 	log    *slog.Logger
 
-	inbox chan *delivery
-	ready atomic.Bool
+	inbox    chan *delivery
+	ready    atomic.Bool
+	sessions atomic.Int64 // how often the partition was taken over
 
 	// stop ends the running session after its commit, cancel at once.
 	stop   chan struct{}
+	once   sync.Once // closes stop
 	ctx    context.Context
 	cancel context.CancelFunc
 	ended  chan struct{}
@@ -72,6 +75,9 @@ func newTask(e *Engine, number int) *task {
 	t.ctx, t.cancel = context.WithCancel(e.ctx)
 	return t
 }
+
+// end asks the task to end after its commit. It may be called twice.
+func (t *task) end() { t.once.Do(func() { close(t.stop) }) }
 
 // errStopped: the session ended because it was asked to.
 var errStopped = errors.New("stopped")
@@ -128,6 +134,7 @@ func (t *task) refuseWaiting() {
 
 // session owns the partition from fencing its predecessor to its own end.
 func (t *task) session() (err error) {
+	t.sessions.Add(1)
 	s, err := openSession(t)
 	if err != nil {
 		return fmt.Errorf("connect to Kafka: %w", err)
