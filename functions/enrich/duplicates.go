@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"time"
 
 	"datasurge/functions/step"
@@ -123,11 +124,15 @@ func (d *duplicates) remember(tx step.Tx, id identity, ms int64) {
 // forget deletes the minutes that the watermark has left behind by the horizon.
 func (d *duplicates) forget(tx step.Tx) {
 	watermark := tx.Watermark()
-	for m, keys := range d.chunks {
-		if !d.expired(m, watermark) {
-			continue
+	var expired []minute
+	for m := range d.chunks {
+		if d.expired(m, watermark) {
+			expired = append(expired, m)
 		}
-		for _, at := range keys {
+	}
+	slices.Sort(expired) // so that the changelog does not depend on the order of a map
+	for _, m := range expired {
+		for _, at := range d.chunks[m] {
 			d.key = appendChunkKey(d.key[:0], m, at)
 			for _, id := range tx.Get(d.key).(*chunk).ids {
 				if d.index[id] == m {

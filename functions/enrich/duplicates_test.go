@@ -260,7 +260,7 @@ func TestMemory(t *testing.T) {
 	tx.Lag = 2 * time.Second
 	r := rand.New(rand.NewPCG(1, 1))
 	const perCommit = 50
-	for ms := int64(0); ms < 25*60_000; ms += perCommit {
+	for ms := int64(0); ms < 14*60_000; ms += perCommit {
 		for i := range int64(perCommit) {
 			var id identity
 			for j := range id {

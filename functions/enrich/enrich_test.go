@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -519,11 +520,12 @@ func TestRestartsDoNotShow(t *testing.T) {
 	events0, state0 := run(0)
 	for _, every := range []int{10, 50, 130} {
 		events1, state1 := run(every)
-		if diff := cmp.Diff(events0, events1); diff != "" {
-			t.Errorf("events with a restart every %d (-without +with):\n%s", every, diff)
+		// DeepEqual is much faster than Diff where there is no difference.
+		if !reflect.DeepEqual(events0, events1) {
+			t.Errorf("events with a restart every %d (-without +with):\n%s", every, cmp.Diff(events0, events1))
 		}
-		if diff := cmp.Diff(state0, state1); diff != "" {
-			t.Errorf("state with a restart every %d (-without +with):\n%s", every, diff)
+		if !reflect.DeepEqual(state0, state1) {
+			t.Errorf("state with a restart every %d (-without +with):\n%s", every, cmp.Diff(state0, state1))
 		}
 	}
 }

@@ -57,7 +57,7 @@ func TestShares(t *testing.T) {
 	for _, test := range []struct{ rate, intensity float64 }{{1000, 1}, {1000, 0}, {1000, 3}, {5, 1}, {50_000, 1}} {
 		cfg := DefaultConfig()
 		cfg.Rate, cfg.Intensity = test.rate, test.intensity
-		const count = 100_000
+		const count = 50_000
 		s := newStream(t, cfg, count)
 		got, frauds := map[string]float64{}, 0
 		for _, l := range s.labels {
@@ -205,7 +205,7 @@ func TestBreach(t *testing.T) {
 
 // TestHabits checks what genuine transactions look like as a whole.
 func TestHabits(t *testing.T) {
-	s := newStream(t, DefaultConfig(), 100_000)
+	s := newStream(t, DefaultConfig(), 50_000)
 	share := map[string]float64{}
 	var logs float64
 	for i, made := range s.transactions {
@@ -293,7 +293,7 @@ func TestID(t *testing.T) {
 	s := newStream(t, smallConfig(), 0)
 	seen := map[string]bool{}
 	for _, from := range []uint64{0, 1 << 20, 1 << 40, 1<<62 - 100_000} {
-		for n := from; n < from+100_000; n++ {
+		for n := from; n < from+50_000; n++ {
 			id := s.id(n)
 			if seen[id] {
 				t.Fatalf("id %s of %d was there before", id, n)

@@ -2,7 +2,8 @@ package reference
 
 import "datasurge/events"
 
-// NewMerchant returns the event of m's record in the topic merchants.
+// NewMerchant returns the event that generate emits for m: its record in the
+// topic merchants.
 func NewMerchant(m Merchant) (events.Event, error) {
 	data, err := AppendMerchant(nil, m)
 	if err != nil {
@@ -10,7 +11,7 @@ func NewMerchant(m Merchant) (events.Event, error) {
 	}
 	return events.Event{
 		ID:              m.ID,
-		Source:          "datasurge/reference",
+		Source:          events.SourceGenerate,
 		Type:            TypeMerchant,
 		Subject:         m.ID,
 		DataContentType: "application/json",

@@ -49,6 +49,8 @@ type Gazetteer struct {
 
 // Countries and cities from public facts: ISO 3166-1 alpha-2 codes, the middle of
 // each country, and the coordinates of cities, rounded to 0.01 degree (1 km).
+//
+//nolint:gochecknoglobals // an embedded file can be nothing else
 var (
 	//go:embed countries.csv
 	countriesCSV string
