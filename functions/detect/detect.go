@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
 	"strconv"
@@ -19,7 +20,7 @@ const Name = "detect"
 var builtInRules []byte
 
 // BuiltInRules returns the file of the rules that detect starts with.
-func BuiltInRules() []byte { return builtInRules }
+func BuiltInRules() []byte { return bytes.Clone(builtInRules) }
 
 // Definition declares detect to the engine.
 func Definition(config Config) (step.Definition, error) {

@@ -3,7 +3,9 @@ package detect
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -475,6 +477,25 @@ func TestReasonNeverHoldsACardNumber(t *testing.T) {
 			if events.HasCardNumber(r.Text) {
 				t.Errorf("reason %q", r.Text)
 			}
+		}
+	}
+}
+
+// TestDocumentationIsComplete: the package documentation names every variable
+// and window that rules may use.
+func TestDocumentationIsComplete(t *testing.T) {
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range Schema().Variables {
+		if !regexp.MustCompile(`\b` + v.Name + `\b`).Match(text) {
+			t.Errorf("doc.go does not name %s", v.Name)
+		}
+	}
+	for _, w := range Schema().Windows {
+		if !regexp.MustCompile(`\b` + w.Name + `\b`).Match(text) {
+			t.Errorf("doc.go does not name the window %s", w.Name)
 		}
 	}
 }

@@ -115,6 +115,9 @@ func parseOne(data []byte) (source, error) {
 func parseJSON(data []byte) (source, error) {
 	var d document[string]
 	if err := json.Unmarshal(data, &d, json.RejectUnknownMembers(true)); err != nil {
+		if bytes.Contains(data, []byte(`"specversion"`)) {
+			return source{}, invalid("", "this is a whole CloudEvent, want its data alone: send it in binary mode")
+		}
 		return source{}, invalid(d.ID, "%v", err)
 	}
 	r, err := d.rule(d.When)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -179,6 +180,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"a text", "night", "cannot unmarshal"},
 		{"json with an unknown field", `{"id":"a","unless":1}`, "unless"},
 		{"json with a field twice", `{"id":"a","id":"a"}`, "duplicate"},
+		{"structured mode", `{"specversion":"1.0","id":"1","source":"/x","type":"com.datasurge.rule.v1","data":{"id":"a"}}`, "send it in binary mode"},
 		{"json cut off", `{"id":"a"`, "unexpected EOF"},
 		{"json position", `{"id":"a","version":1,"description":"A.","severity":"low","weight":0,"when":"amout > 3"}`, "line 1, column 1: when: undeclared reference"},
 	} {
@@ -348,6 +350,27 @@ func TestInputAsksOnce(t *testing.T) {
 	if set.Evaluate(in, &out); len(out.Active) != 0 {
 		t.Error("a value survived the wrap of the round")
 	}
+}
+
+// TestSetServesSeveralGoroutines is for the race detector.
+func TestSetServesSeveralGoroutines(t *testing.T) {
+	set := newSet(t, ruleWhen("amount > 1 && country in ['DE', 'FR']"))
+	var group sync.WaitGroup
+	for n := range 4 {
+		group.Go(func() {
+			v := &values{amount: float64(n), country: "DE"}
+			in := set.NewInput(v)
+			var out Outcome
+			for range 200 {
+				in.Next()
+				set.Evaluate(in, &out)
+				if fired := len(out.Active) == 1; fired != (n > 1) || len(out.Failed) != 0 {
+					t.Errorf("amount %d: outcome %+v", n, out)
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 func TestReason(t *testing.T) {
