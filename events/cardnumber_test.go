@@ -94,7 +94,7 @@ func luhn(digits string) string {
 
 func TestHasCardNumberFindsEveryNumber(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
-	for range 5000 {
+	for range 1000 {
 		var b strings.Builder
 		for range minCardDigits - 1 + r.IntN(maxCardDigits-minCardDigits+1) {
 			b.WriteByte(byte('0' + r.IntN(10)))
@@ -124,7 +124,7 @@ func TestHasCardNumberFindsEveryNumber(t *testing.T) {
 
 func TestHasCardNumberLeavesUUIDs(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
-	for range 100_000 {
+	for range 20_000 {
 		high, low := r.Uint64(), r.Uint64()
 		high = high&^0xf000 | 0x4000
 		low = low&^(3<<62) | 2<<62

@@ -391,7 +391,7 @@ func roundTrip[T any](t *testing.T, value T, appendTo func([]byte, *T) []byte, p
 func TestPayloadsRoundTrip(t *testing.T) {
 	const seed = 7
 	r := random{rand.New(rand.NewPCG(seed, seed))}
-	for range 500 {
+	for range 200 {
 		roundTrip(t, r.transaction(), AppendTransaction, ParseTransaction)
 		roundTrip(t, r.enriched(), AppendEnriched, ParseEnriched)
 		scored := r.scored()
