@@ -135,6 +135,14 @@ func TestWatermarkNeverGoesBackAfterARestart(t *testing.T) {
 	if p.late != 1 {
 		t.Errorf("%d late events, want 1", p.late)
 	}
+	// Nor does the owner open it when the watermarks that it is told are older.
+	tk := p.tasks[0]
+	tk.position.mark, tk.position.marks[0] = step.MinWatermark, step.MinWatermark
+	p.scored(0, transaction("c", 2*testSecond))
+	p.settle()
+	if a := p.result("all", "all", "1m", base); a.Count != 1 || !a.Final {
+		t.Errorf("result %+v", a)
+	}
 }
 
 func TestLateEventReopensAFiredWindow(t *testing.T) {

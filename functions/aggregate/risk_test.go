@@ -149,6 +149,26 @@ func TestRiskOfAMerchantIsPublishedAtMostOnceASecond(t *testing.T) {
 	}
 }
 
+func TestCountsByDayArePublishedOnlyWhenTheyChanged(t *testing.T) {
+	p := newPipeline(t, riskConfig(t, 0), 1)
+	var got []int
+	for d := range int64(3) {
+		p.scored(0, shop(fmt.Sprint(d), "shop", d*testDay))
+		p.settle()
+		p.now = p.now.Add(time.Duration(countsEvery) * time.Millisecond)
+		n := 0
+		for _, m := range p.tasks[0].partials {
+			if m.event != nil && m.event.Key == dimMerchantDay+"|shop" {
+				n++
+			}
+		}
+		got = append(got, n)
+	}
+	if diff := cmp.Diff([]int{1, 2, 3}, got); diff != "" {
+		t.Errorf("partials after each day (-want +got):\n%s", diff)
+	}
+}
+
 func TestRiskGoesOnAfterARestart(t *testing.T) {
 	var last [2][]events.MerchantRisk
 	for i, crash := range []bool{false, true} {
