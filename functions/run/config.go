@@ -45,7 +45,7 @@ type Config struct {
 	Profile   string `envconfig:"PROFILE" default:"live" desc:"generate: live (event time is now)"`
 	Rate      int    `envconfig:"RATE" default:"1000" desc:"generate: transactions per second"`
 	Seed      uint64 `envconfig:"SEED" default:"1" desc:"generate: seed of the random numbers"`
-	Customers int    `envconfig:"CUSTOMERS" default:"5000" desc:"generate: number of customers"`
+	Customers int    `envconfig:"CUSTOMERS" default:"0" desc:"generate: number of customers; 0: 80 for each transaction a second"`
 	Merchants int    `envconfig:"MERCHANTS" default:"500" desc:"generate: number of merchants"`
 
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
