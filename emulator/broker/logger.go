@@ -10,8 +10,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// logger passes kfake's warnings on, and finds among them the writes that
-// failed: kfake logs those and goes on.
+// logger passes kfake's errors on, and finds among its warnings the writes that
+// failed: kfake logs those and goes on. The other warnings, about slowness and
+// about clients, are for debugging.
 type logger struct {
 	log    *slog.Logger
 	dir    string
@@ -24,7 +25,7 @@ func (l *logger) Logf(level kfake.LogLevel, msg string, args ...any) {
 	case kfake.LogLevelError:
 		l.log.Error("broker: " + fmt.Sprintf(msg, args...))
 	case kfake.LogLevelWarn:
-		l.log.Warn("broker: " + fmt.Sprintf(msg, args...))
+		l.log.Debug("broker: " + fmt.Sprintf(msg, args...))
 	default:
 		return
 	}

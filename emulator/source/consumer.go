@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -82,7 +83,7 @@ func (d *Dispatcher) positions(ctx context.Context, admin *kadm.Client) (map[str
 	if err == nil {
 		err = committed.Error()
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, fmt.Errorf("positions of group %s: %w", d.group, err)
 	}
 	ends, err := admin.ListEndOffsets(ctx, topics...)

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"datasurge/emulator/source"
+	"datasurge/emulator/status"
+)
+
+// Pauses between two drawings of the status: on a terminal, and in a log.
+const (
+	drawEvery = time.Second
+	lineEvery = 10 * time.Second
+)
+
+// display shows the status until it is closed.
+type display struct {
+	e    *emulator
+	stop chan struct{}
+	done sync.WaitGroup
+
+	// What was seen last, for rates. Used by one goroutine at a time.
+	last    time.Time
+	records map[string]int64
+	outputs map[string]int64
+	sources []source.Stats
+}
+
+func newDisplay(e *emulator) *display {
+	d := &display{e: e, stop: make(chan struct{}), last: time.Now(), sources: make([]source.Stats, len(e.sources))}
+	d.done.Go(d.show)
+	return d
+}
+
+func (d *display) close() {
+	close(d.stop)
+	d.done.Wait()
+}
+
+func (d *display) show() {
+	every := lineEvery
+	if d.e.screen.Terminal() {
+		every = drawEvery
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if s := d.snapshot(); d.e.screen.Terminal() {
+			d.e.screen.Draw(status.Render(s))
+		} else if s.Elapsed > lineEvery/2 {
+			d.e.log.Info(status.Line(s))
+		}
+		select {
+		case <-tick.C:
+		case <-d.stop:
+			return
+		}
+	}
+}
+
+// shownAnomalies is how many anomalies the status shows.
+const shownAnomalies = 5
+
+// snapshot returns the status with the rates since the one before.
+func (d *display) snapshot() *status.Snapshot {
+	now := time.Now()
+	seconds := max(now.Sub(d.last).Seconds(), 0.001)
+	records, outputs := d.e.follower.Records(), d.e.follower.Outputs()
+	s := &status.Snapshot{
+		Elapsed: now.Sub(d.e.started), HTTP: d.e.baseURL, Kafka: strings.Join(d.e.kafkaAddr, ","),
+		Anomalies: d.e.follower.Anomalies(shownAnomalies),
+	}
+	stats := make([]source.Stats, len(d.e.sources))
+	for i, src := range d.e.sources {
+		stats[i] = src.Stats()
+	}
+	for _, svc := range d.e.services {
+		f := status.Function{Name: svc.Name()}
+		_, f.Ready, f.Restarts = svc.Counts()
+		f.Instances = max(1, d.e.set.Service(namespaceOf(d.e, svc.Name()), svc.Name()).MinScale)
+		f.Out = float64(outputs[svc.Name()]-d.outputs[svc.Name()]) / seconds
+		var latencies source.Latencies
+		for i, spec := range d.e.set.Sources {
+			if spec.Sink.Ref == nil || spec.Sink.Ref.Kind != "Service" || spec.Sink.Ref.Name != svc.Name() {
+				continue
+			}
+			f.Source = true
+			f.In += float64(stats[i].Delivered-d.sources[i].Delivered) / seconds
+			f.Failed += stats[i].Failed
+			f.DeadLetters += stats[i].DeadLetters
+			f.Lost += stats[i].Lost
+			latencies = latencies.Plus(stats[i].Latencies.Since(d.sources[i].Latencies))
+			for _, t := range spec.Topics {
+				f.Lag += d.e.follower.Lag(t, stats[i].Next[t])
+			}
+		}
+		f.P99 = latencies.Quantile(0.99)
+		s.Functions = append(s.Functions, f)
+	}
+	for _, name := range d.e.shownTopics() {
+		s.Topics = append(s.Topics, status.Topic{Name: name, Records: records[name], Rate: float64(records[name]-d.records[name]) / seconds})
+	}
+	d.last, d.records, d.outputs, d.sources = now, records, outputs, stats
+	return s
+}
+
+// total returns the status at the end. The display has to be closed.
+func (d *display) total() *status.Snapshot { return d.snapshot() }
+
+// namespaceOf is the namespace of the service that runs under a name.
+func namespaceOf(e *emulator, name string) string {
+	for _, s := range e.set.Services {
+		if s.Name == name {
+			return s.Namespace
+		}
+	}
+	return ""
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"datasurge/emulator/status"
+	"datasurge/knative"
+)
+
+// runConfig is the command line of emulator run.
+type runConfig struct {
+	manifests []string // files and directories; none: the embedded ones
+	dataDir   string
+	brokers   []string // none: the embedded broker
+	kafkaAddr string
+	httpAddr  string
+	duration  time.Duration // 0: until a signal
+	profile   string
+	rate      int
+}
+
+// labelDelay is after which time the truth about a transaction comes: soon, so
+// that one sees the loop close.
+const labelDelay = "2m"
+
+func parseRun(args []string, out io.Writer) (runConfig, error) {
+	var c runConfig
+	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	flags.Func("f", "`file or directory` with the manifests, may be repeated (default: those of knative/, built in)", func(s string) error {
+		c.manifests = append(c.manifests, s)
+		return nil
+	})
+	flags.StringVar(&c.dataDir, "data-dir", ".datasurge", "`directory` for what has to last: Kafka's data, emulator.json")
+	flags.Func("brokers", "`host:port,...` of a Kafka to use instead of the embedded one; KAFKA_TLS_* and KAFKA_SASL_* are used as by the functions", func(s string) error {
+		for b := range strings.SplitSeq(s, ",") {
+			if _, _, err := net.SplitHostPort(b); err != nil {
+				return fmt.Errorf("%q is no host:port", b)
+			}
+			c.brokers = append(c.brokers, b)
+		}
+		return nil
+	})
+	flags.StringVar(&c.kafkaAddr, "kafka-addr", "127.0.0.1:9092", "`host:port` of the embedded Kafka; with host 0.0.0.0 clients are told this machine's name")
+	flags.StringVar(&c.httpAddr, "http-addr", "127.0.0.1:8080", "`host:port` at which functions and sinks are reached")
+	flags.DurationVar(&c.duration, "duration", 0, "stop after this `time` (default: run until Ctrl-C)")
+	flags.StringVar(&c.profile, "profile", "live", "what is generated: live, handbook, or none, when somebody else produces")
+	flags.IntVar(&c.rate, "rate", 1000, "transactions generated per second")
+	if err := parse(flags, args, out); err != nil {
+		return c, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return c, fmt.Errorf("unexpected argument %q; emulator run -h lists the arguments", flags.Arg(0))
+	case c.profile != "live" && c.profile != "handbook" && c.profile != "none":
+		return c, fmt.Errorf("--profile %q: want live, handbook or none", c.profile)
+	case c.rate < 1:
+		return c, fmt.Errorf("--rate %d: want at least 1; --profile none generates nothing", c.rate)
+	case c.duration < 0:
+		return c, fmt.Errorf("--duration %v is negative", c.duration)
+	}
+	return c, nil
+}
+
+// run is the command of the same name.
+func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
+	c, err := parseRun(args, out)
+	if err != nil {
+		return err
+	}
+	set := new(knative.Set)
+	if len(c.manifests) > 0 {
+		set, err = knative.ReadPaths(c.manifests...)
+	} else {
+		set, err = knative.Default()
+	}
+	if err != nil {
+		return err
+	}
+	var width func() int
+	if fd := int(out.Fd()); term.IsTerminal(fd) {
+		width = func() int {
+			w, _, err := term.GetSize(fd)
+			if err != nil {
+				return 80
+			}
+			return w
+		}
+	}
+	screen := status.NewScreen(out, width)
+	log := slog.New(slog.NewTextHandler(prefixed{screen, "emulator"}, &slog.HandlerOptions{ReplaceAttr: shortTime}))
+	for _, o := range set.Passed {
+		log.Info("passed over", "kind", o.Kind, "file", o.File)
+	}
+	e, err := start(ctx, c, set, screen, log)
+	if err != nil {
+		return err
+	}
+	var timeout <-chan time.Time
+	if c.duration > 0 {
+		timer := time.NewTimer(c.duration)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-timeout:
+	case err = <-e.failed:
+	}
+	screen.Draw(nil)
+	log.Info("stopping")
+	return errors.Join(err, e.stop())
+}
+
+// prefixed writes lines to a screen with who says them in front.
+type prefixed struct {
+	screen *status.Screen
+	who    string
+}
+
+// Write gets whole lines: a slog handler writes one at a time.
+func (p prefixed) Write(b []byte) (int, error) {
+	for line := range strings.Lines(string(b)) {
+		p.screen.Line("%s", label(p.who)+strings.TrimRight(line, "\r\n"))
+	}
+	return len(b), nil
+}
+
+// label is what stands in front of a line.
+func label(who string) string { return fmt.Sprintf("%-11s| ", who) }
+
+// shortTime writes the time of a log line without the date.
+func shortTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		a.Value = slog.StringValue(a.Value.Time().Format(time.TimeOnly))
+	}
+	return a
+}
+
+// overrides are the variables that every function gets over its manifest.
+func (c *runConfig) overrides(brokers []string) map[string]string {
+	return map[string]string{
+		childEnv:        "1",
+		"KAFKA_BROKERS": strings.Join(brokers, ","),
+		"PROFILE":       c.profile,
+		"RATE":          strconv.Itoa(c.rate),
+		"LABEL_DELAY":   labelDelay,
+		"LOG_FORMAT":    "text",
+		"HOST":          "127.0.0.1",
+	}
+}

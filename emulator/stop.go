@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"datasurge/emulator/status"
+)
+
+// Bounds of a stop, which ends within five seconds.
+const (
+	sourcesWithin  = 1500 * time.Millisecond
+	servicesWithin = 2500 * time.Millisecond
+	countWithin    = 500 * time.Millisecond
+)
+
+// stop stops everything that was started, in the order in which events flow, so
+// that nothing is under way when the broker ends:
+//
+//  1. The sources take no more records, wait for the events under way and commit
+//     their positions. What is not done by then comes again at the next start,
+//     and is recognised.
+//  2. The functions commit what they have. Those without a source (generate) are
+//     asked at once, together with 1.
+//  3. What has been committed is counted, and the account is printed.
+//  4. HTTP, at which functions ask for their partitions; then the broker.
+//
+// It may be called when only a part was started.
+func (e *emulator) stop() error {
+	if e.display != nil {
+		e.display.close()
+	}
+	var producers sync.WaitGroup
+	fed := e.fedServices()
+	for _, s := range e.services {
+		if !fed[s.Name()] {
+			producers.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), sourcesWithin+servicesWithin)
+				defer cancel()
+				s.Close(ctx)
+			})
+		}
+	}
+	e.closeSources()
+	var consumers sync.WaitGroup
+	ctx, cancel := context.WithTimeout(context.Background(), servicesWithin)
+	defer cancel()
+	for _, s := range e.services {
+		if fed[s.Name()] {
+			consumers.Go(func() { s.Close(ctx) })
+		}
+	}
+	consumers.Wait()
+	producers.Wait()
+	if e.follower != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), countWithin)
+		defer cancel()
+		if err := e.follower.CatchUp(ctx); err != nil {
+			e.log.Warn("the last records are not in the account", "error", err)
+		}
+		if e.display != nil {
+			for _, line := range status.Account(e.display.total()) {
+				e.screen.Line("%s", line)
+			}
+		}
+		e.follower.Close()
+	}
+	if e.server != nil {
+		e.server.Close()
+	}
+	if e.sinks != nil {
+		e.sinks.Close()
+	}
+	if e.admin != nil {
+		e.admin.Close()
+	}
+	var err error
+	if e.broker != nil {
+		err = e.broker.Close()
+	}
+	close(e.stopped)
+	e.serving.Wait()
+	e.infoMu.Lock()
+	defer e.infoMu.Unlock()
+	if e.dir != nil {
+		err = errors.Join(err, e.dir.Close())
+		e.dir = nil
+	}
+	return err
+}
+
+// fedServices are the services that a source delivers to.
+func (e *emulator) fedServices() map[string]bool {
+	fed := make(map[string]bool)
+	for _, s := range e.set.Sources {
+		if s.Sink.Ref != nil && s.Sink.Ref.Kind == "Service" {
+			fed[s.Sink.Ref.Name] = true
+		}
+	}
+	return fed
+}
+
+func (e *emulator) closeSources() {
+	ctx, cancel := context.WithTimeout(context.Background(), sourcesWithin)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, s := range e.sources {
+		all.Go(func() { s.Close(ctx) })
+	}
+	all.Wait()
+}
