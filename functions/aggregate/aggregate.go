@@ -36,7 +36,7 @@ func Definition(cfg Config) (step.Definition, error) {
 			{Topic: events.TopicRisk},
 		},
 		Settings:  cfg.settings(),
-		Codecs:    codecs(),
+		Codecs:    codecs(p),
 		TickEvery: tickEvery,
 		New:       func(task step.Task) step.Function { return newFunction(p, bins, task) },
 	}, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -462,6 +463,40 @@ func TestAmountsOfTheDimensionCurrencyAreInThatCurrency(t *testing.T) {
 	}
 }
 
+type overflows map[string]int
+
+func (o overflows) SumOverflow(dimension string) { o[dimension]++ }
+
+func TestSumOverflowIsReportedAndNeverWraps(t *testing.T) {
+	seen := overflows{}
+	cfg := testConfig(t, "1m", 0)
+	cfg.Observer = seen
+	p := newPipeline(t, cfg, 1)
+	tk := p.tasks[0]
+	p.begin(tk)
+	for i, second := range []int64{1, 1 << 62} { // more than the transactions of any test add up to
+		acc := &window.Acc{}
+		acc.Add(window.Value{Amount: 1 << 62})
+		acc.Add(window.Value{Amount: second})
+		e := events.NewPartial(&events.Partial{
+			Dimension: "rule", Value: fmt.Sprint(i), Width: testMinute, Start: base, From: base + testMinute,
+			Version: 2, Count: 2, State: acc.Append(nil),
+		})
+		p.step(tk, &e)
+	}
+	p.commit(tk)
+	p.closeAll(5 * testMinute)
+	if a := p.result("rule", "0", "1m", base); a.Overflow || a.Sum != 1<<62+1 {
+		t.Errorf("a sum that fits: %+v", a)
+	}
+	if a := p.result("rule", "1", "1m", base); !a.Overflow || a.Sum != math.MaxInt64 {
+		t.Errorf("a sum that does not: %+v", a)
+	}
+	if diff := cmp.Diff(overflows{"rule": 1}, seen); diff != "" {
+		t.Errorf("reported (-want +got):\n%s", diff)
+	}
+}
+
 func TestDimensions(t *testing.T) {
 	p := one(t)
 	tx := transaction("a", 0)
@@ -596,4 +631,29 @@ func TestCodecsRefuseWhatIsDamagedOrNewer(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Stored values from anywhere never make Parse panic, and what it takes is
+// written as it was read.
+func FuzzCodecs(f *testing.F) {
+	p := newPipeline(f, testConfig(f, "1m,5m/1m", 0), 1)
+	p.scored(0, transaction("a", 0))
+	p.label(0, "merchant-1", 0, true)
+	p.settle()
+	for key, value := range p.tasks[0].tx.Changelog {
+		f.Add(key[0], value)
+	}
+	f.Fuzz(func(t *testing.T, kind byte, data []byte) {
+		codec, ok := p.def.Codecs[kind]
+		if !ok {
+			return
+		}
+		value, err := codec.Parse(data)
+		if err != nil {
+			return
+		}
+		if again := codec.Append(nil, value); !bytes.Equal(again, data) {
+			t.Fatalf("kind %#x: %x was read, %x written", kind, data, again)
+		}
+	})
 }

@@ -19,7 +19,7 @@ var errValue = errors.New("stored value is damaged")
 // codecs: values are kept encoded, so that nothing that has been handed to the
 // engine changes any more. Parse checks all of a value, so that what is in the
 // state can be read.
-func codecs() map[byte]step.Codec {
+func codecs(p *plan) map[byte]step.Codec {
 	return map[byte]step.Codec{
 		kindPart: bytesCodec(func(data []byte) error {
 			_, acc, err := parsePart(data)
@@ -32,7 +32,7 @@ func codecs() map[byte]step.Codec {
 			Append: func(dst []byte, v any) []byte { return append(dst, v.(*journalEntry).data...) },
 			Parse: func(data []byte) (any, error) {
 				e := &journalEntry{data: bytes.Clone(data)}
-				return e, e.check()
+				return e, e.check(p)
 			},
 		},
 		kindDays:   bytesCodec(func(data []byte) error { _, err := parseDays(data); return err }),

@@ -23,10 +23,23 @@ type Config struct {
 	// is of the 1, 7 and 30 days that end so long before the watermark: complete
 	// days when it is a day or more; with less, the day under way is the last.
 	LabelDelay time.Duration
+	// Observer is told what else only the results say. nil: nobody is.
+	Observer Observer
 }
 
+// Observer is told about results that are wrong. Its methods are called by
+// several tasks at a time and must not block.
+type Observer interface {
+	// SumOverflow: the sum of a final result did not fit into 64 bits.
+	SumOverflow(dimension string)
+}
+
+type nobody struct{}
+
+func (nobody) SumOverflow(string) {}
+
 // DefaultConfig is: windows of a minute, of five minutes every minute and of an
-// hour, a minute of lateness, US dollars, labels after 7 days.
+// hour, a minute of lateness, US dollars, labels after 7 days, no observer.
 func DefaultConfig() Config {
 	const minute = int64(time.Minute / time.Millisecond)
 	return Config{
@@ -94,6 +107,7 @@ type plan struct {
 	updateEvery  []int64
 	publishEvery []int64
 	names        []string // of specs
+	observer     Observer
 }
 
 const (
@@ -108,6 +122,10 @@ func newPlan(c Config) *plan {
 		lateness: c.Lateness.Milliseconds(),
 		base:     c.BaseCurrency,
 		delay:    c.LabelDelay.Milliseconds(),
+		observer: c.Observer,
+	}
+	if p.observer == nil {
+		p.observer = nobody{}
 	}
 	// The longest risk window, the days until its labels are there, and some for
 	// days that are not over and labels that come later than they should.

@@ -136,6 +136,10 @@ func (r *row) parse(d *decoder, p *plan) {
 	if kind == nil {
 		return
 	}
+	if kind[0] > rowFraud {
+		d.fail()
+		return
+	}
 	r.fraud, r.anomaly = kind[0] == rowFraud, kind[0] == rowAnomaly
 	r.time = d.varint()
 	r.merchant = d.text()
@@ -161,9 +165,12 @@ func (r *row) parse(d *decoder, p *plan) {
 	}
 }
 
-// check looks at no more than the version: rows depend on the windows, which the
-// codec does not know, and are read when the task is built.
-func (e *journalEntry) check() error {
+// check reads all rows.
+func (e *journalEntry) check(p *plan) error {
+	var r row
 	d := newDecoder(e.data)
+	for len(d.data) > 0 {
+		r.parse(&d, p)
+	}
 	return d.err
 }

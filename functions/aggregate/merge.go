@@ -273,6 +273,9 @@ func (m *merger) emit(tx step.Tx, r *result) error {
 	if l.dim == dimCurrency {
 		a.Currency = l.value
 	}
+	if a.Overflow && a.Final {
+		m.plan.observer.SumOverflow(a.Dimension)
+	}
 	if l.dim.sketched() {
 		m.at = acc.Quantiles.Values(m.at[:0], m.bins, 0.5, 0.9, 0.95, 0.99)
 		// A quantile is the middle of its bin, which may lie beyond all values.
