@@ -47,17 +47,21 @@ type Group struct {
 	// partitions when it comes back within the session timeout. Default is a
 	// dynamic member.
 	InstanceID string
-	// SessionTimeout is how long a dead process keeps its partitions. Default
-	// 10 s.
+	// SessionTimeout is how long a dead process keeps its partitions. Default is
+	// 6 s, the least that brokers allow by default.
 	SessionTimeout time.Duration
 }
+
+// rebalanceWithin is how long a rebalance waits for its members. One that dies
+// in the middle of it holds the others up for so long.
+const rebalanceWithin = revokeWithin + 3*time.Second
 
 // publishEvery is how often positions are committed to the group, for tools that
 // show lag. They are never read back.
 const publishEvery = 5 * time.Second
 
 func (g Group) run(ctx context.Context, e *Engine) error {
-	setDefault(&g.SessionTimeout, 10*time.Second)
+	setDefault(&g.SessionTimeout, 6*time.Second)
 	name := e.options.Definition.Name
 	topic := ChangelogTopic(name)
 	numbers := func(m map[string][]int32) (list []int) {
@@ -72,7 +76,7 @@ func (g Group) run(ctx context.Context, e *Engine) error {
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(g.SessionTimeout),
 		kgo.HeartbeatInterval(g.SessionTimeout/4),
-		kgo.RebalanceTimeout(2*revokeWithin+g.SessionTimeout),
+		kgo.RebalanceTimeout(rebalanceWithin),
 		kgo.DisableAutoCommit(),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { e.grant(numbers(m)) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { e.revoke(numbers(m), false) }),
