@@ -19,3 +19,53 @@ func BenchmarkParseTransaction(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkParseScored(b *testing.B) {
+	t := testScored()
+	for i := range 14 {
+		t.Features = append(t.Features, Feature{"feature" + string(rune('A'+i)), 0.25 * float64(i)})
+	}
+	data := AppendScored(nil, &t)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	var got Scored
+	for b.Loop() {
+		if err := ParseScored(data, &got); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkParseEnriched(b *testing.B) {
+	t := testEnriched()
+	data := AppendEnriched(nil, &t)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	var got Enriched
+	for b.Loop() {
+		if err := ParseEnriched(data, &got); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAppendTransaction(b *testing.B) {
+	t := testTransaction()
+	dst := make([]byte, 0, 1024)
+	b.ReportAllocs()
+	for b.Loop() {
+		AppendTransaction(dst, &t)
+	}
+}
+
+func BenchmarkAppendScored(b *testing.B) {
+	t := testScored()
+	for i := range 14 {
+		t.Features = append(t.Features, Feature{"feature" + string(rune('A'+i)), 0.25 * float64(i)})
+	}
+	dst := make([]byte, 0, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		AppendScored(dst, &t)
+	}
+}

@@ -90,6 +90,17 @@ func (e *Event) CloudEvent() (event.Event, error) {
 			return event.Event{}, fmt.Errorf("setting extension %s: %w", x.Name, err)
 		}
 	}
-	// Without DataBase64 the SDK would write data that is no JSON as a string.
-	return event.Event{Context: c, DataEncoded: e.Data, DataBase64: !IsJSON(e.DataContentType)}, nil
+	return event.Event{Context: c, DataEncoded: e.Data, DataBase64: !isJSONToSDK(e.DataContentType)}, nil
+}
+
+// isJSONToSDK reports whether the SDK puts data of that type into an event of
+// structured mode as it is. Other data it would write as a string, unless it is
+// told to write base64.
+func isJSONToSDK(contentType string) bool {
+	media, _, _ := strings.Cut(contentType, ";")
+	switch strings.TrimSpace(media) {
+	case "", event.ApplicationJSON, event.TextJSON, event.ApplicationCloudEventsJSON:
+		return true
+	}
+	return false
 }

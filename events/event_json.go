@@ -130,65 +130,67 @@ func (d *eventDecoder) fail(path, reason string) {
 	}
 }
 
-func (d *eventDecoder) failed(path string) bool {
-	if err := d.json.Err(); err != nil {
-		if err.Mismatch {
-			d.fail(path, err.Reason)
-		} else {
-			d.fail("$", "is "+err.Error())
-		}
+// failed notes that reading the value at path went wrong, if it did.
+func (d *eventDecoder) failed(path string) {
+	if err := d.json.Err(); err == nil {
+		return
+	} else if err.Mismatch {
+		d.fail(path, err.Reason)
+	} else {
+		d.fail("$", "is "+err.Error())
 	}
-	return d.problem != nil
 }
 
 func (d *eventDecoder) read() {
 	d.json.Object()
-	for {
+	for d.problem == nil {
 		name, ok := d.json.Name()
-		if !ok || d.problem != nil {
+		if !ok {
+			d.failed("$")
 			return
 		}
-		path := memberPath(name)
 		if !d.names.Add(name) {
-			d.fail(path, "occurs twice")
+			d.fail(memberPath(name), "occurs twice")
 			return
 		}
-		e := d.event
-		switch name {
-		case "specversion":
-			d.version = d.json.Str()
-		case "id":
-			e.ID, d.hasID = d.json.Str(), true
-		case "source":
-			e.Source, d.hasSource = d.json.Str(), true
-		case "type":
-			e.Type, d.hasType = d.json.Str(), true
-		case "subject":
-			e.Subject = d.optional()
-		case "datacontenttype":
-			e.DataContentType = d.optional()
-		case "dataschema":
-			e.DataSchema = d.optional()
-		case "schemaurl":
-			d.dataSchema = d.optional()
-		case "datacontentencoding":
-			d.encoding = d.optional()
-		case "time":
-			if text := d.optional(); text != "" {
-				if err := e.Time.UnmarshalText([]byte(text)); err != nil {
-					d.fail(path, "is no time as RFC 3339 writes it")
-				}
-			}
-		case "data":
-			d.data, d.hasData = d.json.Raw(), true
-		case "data_base64":
-			d.base64, d.hasDataBase64 = d.json.Str(), true
-		default:
-			d.extension(name, path)
+		d.member(name)
+		if d.json.Err() != nil {
+			d.failed(memberPath(name))
 		}
-		if d.failed(path) {
-			return
+	}
+}
+
+func (d *eventDecoder) member(name string) {
+	e := d.event
+	switch name {
+	case "specversion":
+		d.version = d.json.Str()
+	case "id":
+		e.ID, d.hasID = d.json.Str(), true
+	case "source":
+		e.Source, d.hasSource = d.json.Str(), true
+	case "type":
+		e.Type, d.hasType = d.json.Str(), true
+	case "subject":
+		e.Subject = d.optional()
+	case "datacontenttype":
+		e.DataContentType = d.optional()
+	case "dataschema":
+		e.DataSchema = d.optional()
+	case "schemaurl":
+		d.dataSchema = d.optional()
+	case "datacontentencoding":
+		d.encoding = d.optional()
+	case "time":
+		if text := d.optional(); text != "" && e.Time.UnmarshalText([]byte(text)) != nil {
+			d.fail("$.time", "is no time as RFC 3339 writes it")
 		}
+	case "data":
+		d.data, d.hasData = d.json.Raw(), true
+	case "data_base64":
+		d.base64, d.hasDataBase64 = d.json.Str(), true
+	default:
+		d.extension(name)
 	}
 }
 
@@ -201,7 +203,7 @@ func (d *eventDecoder) optional() string {
 	return d.json.Str()
 }
 
-func (d *eventDecoder) extension(name, path string) {
+func (d *eventDecoder) extension(name string) {
 	var value string
 	switch d.json.Kind() {
 	case strictjson.Null:
@@ -216,7 +218,7 @@ func (d *eventDecoder) extension(name, path string) {
 	case name == "partitionkey":
 		d.event.Key = value
 	case !IsExtensionName(name):
-		d.fail(path, "must have a name of a-z and 0-9")
+		d.fail(memberPath(name), "must have a name of a-z and 0-9")
 	default:
 		d.event.Extensions = append(d.event.Extensions, Extension{name, value})
 	}
@@ -248,7 +250,7 @@ func (d *eventDecoder) finish() {
 	case !IsURIReference(e.DataSchema):
 		d.fail("$.dataschema", "is no URI")
 	case d.hasDataBase64:
-		d.decode("$.data_base64")
+		d.decode()
 	case !d.hasData:
 	case IsJSON(e.DataContentType):
 		e.Data = []byte(d.data)
@@ -289,10 +291,10 @@ func (d *eventDecoder) convert03() {
 	d.base64, d.hasDataBase64 = string(text), true
 }
 
-func (d *eventDecoder) decode(path string) {
+func (d *eventDecoder) decode() {
 	data, err := base64.StdEncoding.AppendDecode([]byte{}, []byte(d.base64))
 	if err != nil {
-		d.fail(path, "is no base64")
+		d.fail("$.data_base64", "is no base64")
 		return
 	}
 	d.event.Data = data

@@ -77,24 +77,3 @@ func javaNumber(text string) jsontext.Value {
 	}
 	return jsontext.Value(text)
 }
-
-// hasMember reports whether the JSON object in data has a member called name.
-func hasMember(data []byte, name string) bool {
-	in := jsontext.NewDecoder(bytes.NewReader(data))
-	if _, err := in.ReadToken(); err != nil {
-		return false
-	}
-	for in.PeekKind() == '"' {
-		token, err := in.ReadToken()
-		if err != nil {
-			return false
-		}
-		if token.String() == name {
-			return true
-		}
-		if in.SkipValue() != nil {
-			return false
-		}
-	}
-	return false
-}

@@ -10,9 +10,8 @@ import (
 	"github.com/cloudevents/sdk-go/v2/binding/format"
 	"github.com/cloudevents/sdk-go/v2/binding/spec"
 	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"datasurge/events"
 )
 
 var (
@@ -168,9 +167,8 @@ func (w *recordWriter) SetStructuredEvent(_ context.Context, f format.Format, ev
 	}
 	w.record.Key, w.record.Value = nil, value
 	w.record.Headers = []kgo.RecordHeader{{Key: contentType, Value: []byte(f.MediaType())}}
-	var e events.Event
-	if e.ParseJSON(value) == nil && e.Key != "" {
-		w.record.Key = []byte(e.Key)
+	if key, err := jsontext.AppendUnquote(nil, member(value, "partitionkey")); err == nil && len(key) > 0 {
+		w.record.Key = key
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package kafkarecord
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/events"
@@ -151,7 +153,7 @@ func isStructured(media []byte) bool {
 // carver makes strings of bytes, as parts of one string that is allocated once.
 type carver struct{ all strings.Builder }
 
-func (c *carver) text(b []byte) string {
+func (c *carver) of(b []byte) string {
 	if !utf8.Valid(b) {
 		return replaceInvalid(b)
 	}
@@ -169,68 +171,43 @@ func replaceInvalid(b []byte) string {
 	return s.String()
 }
 
+// binaryReader reads the headers of a record in binary mode.
+type binaryReader struct {
+	event                     *events.Event
+	text                      carver
+	extensions                extensionSet
+	room                      int // for extensions
+	version                   string
+	hasID, hasSource, hasType bool
+}
+
 func readBinary(rec *kgo.Record, e *events.Event) error {
-	size, extensions := 0, 0
+	const attributes = 4 // at least, which are no extensions
+	r := binaryReader{event: e, room: max(1, len(rec.Headers)-attributes)}
+	size := 0
 	for i := range rec.Headers {
-		h := &rec.Headers[i]
-		if strings.HasPrefix(h.Key, prefix) {
-			extensions++
-		}
-		size += len(h.Value)
+		size += len(rec.Headers[i].Value)
 	}
+	r.text.all.Grow(size)
 	*e = events.Event{}
 	if len(rec.Value) > 0 {
 		e.Data = rec.Value
 	}
-	var c carver
-	c.all.Grow(size)
-	var version string
-	var hasID, hasSource, hasType bool
-	var set extensionSet
 	for i := range rec.Headers {
 		h := &rec.Headers[i]
-		if h.Key == contentType && h.Value != nil {
-			e.DataContentType = c.text(h.Value)
+		if h.Value == nil {
 			continue
 		}
-		name, ok := strings.CutPrefix(h.Key, prefix)
-		if !ok || name == "" || h.Value == nil {
-			continue
-		}
-		extensions--
-		switch name = strings.ToLower(name); name {
-		case "specversion":
-			version = c.text(h.Value)
-		case "id":
-			e.ID, hasID = c.text(h.Value), true
-		case "source":
-			e.Source, hasSource = c.text(h.Value), true
-		case "type":
-			e.Type, hasType = c.text(h.Value), true
-		case "subject":
-			e.Subject = c.text(h.Value)
-		case "datacontenttype":
-			e.DataContentType = c.text(h.Value)
-		case "dataschema":
-			e.DataSchema = c.text(h.Value)
-		case "time":
-			if e.Time.UnmarshalText(h.Value) != nil {
-				return ErrNoCloudEvent
+		if h.Key == contentType {
+			e.DataContentType = r.text.of(h.Value)
+		} else if name, ok := strings.CutPrefix(h.Key, prefix); ok && name != "" {
+			if err := r.read(name, h.Value); err != nil {
+				return err
 			}
-		case "partitionkey":
-			e.Key = c.text(h.Value)
-		default:
-			if !events.IsExtensionName(name) {
-				return ErrNoCloudEvent
-			}
-			if set.list == nil {
-				set.list = make([]events.Extension, 0, extensions+1)
-			}
-			set.put(name, c.text(h.Value))
 		}
 	}
-	e.Extensions = set.list
-	switch version {
+	e.Extensions = r.extensions.list
+	switch r.version {
 	case "1.0":
 	case "0.3":
 		if url := takeExtension(e, "schemaurl"); url != "" {
@@ -239,8 +216,47 @@ func readBinary(rec *kgo.Record, e *events.Event) error {
 	default:
 		return ErrNoCloudEvent
 	}
-	if !hasID || !hasSource || !hasType || !events.IsURIReference(e.Source) || !events.IsURIReference(e.DataSchema) {
+	if !r.hasID || !r.hasSource || !r.hasType || !events.IsURIReference(e.Source) || !events.IsURIReference(e.DataSchema) {
 		return ErrNoCloudEvent
+	}
+	return nil
+}
+
+// read reads the attribute or extension called name.
+func (r *binaryReader) read(name string, value []byte) error {
+	e := r.event
+	switch name {
+	case "specversion":
+		r.version = r.text.of(value)
+	case "id":
+		e.ID, r.hasID = r.text.of(value), true
+	case "source":
+		e.Source, r.hasSource = r.text.of(value), true
+	case "type":
+		e.Type, r.hasType = r.text.of(value), true
+	case "subject":
+		e.Subject = r.text.of(value)
+	case "datacontenttype":
+		e.DataContentType = r.text.of(value)
+	case "dataschema":
+		e.DataSchema = r.text.of(value)
+	case "time":
+		if e.Time.UnmarshalText(value) != nil {
+			return ErrNoCloudEvent
+		}
+	case "partitionkey":
+		e.Key = r.text.of(value)
+	default:
+		if !events.IsExtensionName(name) {
+			if lower := strings.ToLower(name); lower != name {
+				return r.read(lower, value)
+			}
+			return ErrNoCloudEvent
+		}
+		if r.extensions.list == nil {
+			r.extensions.list = make([]events.Extension, 0, r.room)
+		}
+		r.extensions.put(name, r.text.of(value))
 	}
 	return nil
 }
@@ -302,8 +318,32 @@ func readStructured(rec *kgo.Record, e *events.Event, m Mapping) error {
 	if err := e.ParseJSON(rec.Value); err != nil {
 		return ErrNoCloudEvent
 	}
-	if m.Reserialize && hasMember(rec.Value, "data") && events.IsJSON(e.DataContentType) {
+	if m.Reserialize && member(rec.Value, "data") != nil && events.IsJSON(e.DataContentType) {
 		e.Data = reserialize(e.Data)
+	}
+	return nil
+}
+
+// member returns the value of the member called name of the JSON object in
+// data, nil when there is none.
+func member(data []byte, name string) jsontext.Value {
+	in := jsontext.NewDecoder(bytes.NewReader(data))
+	if _, err := in.ReadToken(); err != nil {
+		return nil
+	}
+	for in.PeekKind() == '"' {
+		token, err := in.ReadToken()
+		if err != nil {
+			return nil
+		}
+		found := token.String() == name
+		value, err := in.ReadValue()
+		if err != nil {
+			return nil
+		}
+		if found {
+			return value
+		}
 	}
 	return nil
 }
@@ -371,14 +411,14 @@ func readPlain(rec *kgo.Record, e *events.Event, m Mapping) {
 			continue
 		}
 		if strings.EqualFold(h.Key, contentType) {
-			e.DataContentType = strings.ToLower(c.text(h.Value))
+			e.DataContentType = strings.ToLower(c.of(h.Value))
 			continue
 		}
 		start := c.all.Len()
 		c.all.WriteString(headers)
 		writeFolded(&c.all, h.Key)
 		name := c.all.String()[start:]
-		set.put(name, c.text(h.Value))
+		set.put(name, c.of(h.Value))
 	}
 	e.Extensions = set.list
 }
@@ -406,5 +446,5 @@ func (t KeyType) text(key []byte, c *carver) string {
 	case t == KeyBytes:
 		return base64.StdEncoding.EncodeToString(key)
 	}
-	return c.text(key)
+	return c.of(key)
 }

@@ -499,8 +499,8 @@ func (s *Scanner) End() {
 // Names is the set of names that an object has had. The zero value is empty.
 type Names struct {
 	n     int
-	few   [8]string
-	table map[string]struct{} // from the ninth name on, all of them
+	few   [16]string
+	table map[string]struct{} // from the seventeenth name on, all of them
 }
 
 // Add reports whether name is new to the set, and adds it.
