@@ -149,6 +149,9 @@ func TestReadAsKnativeDoes(t *testing.T) {
 	}
 	keyTypes := map[string]KeyType{"": KeyString, "int": KeyInt, "float": KeyFloat, "byte-array": KeyBytes}
 	for _, path := range paths {
+		if strings.HasSuffix(path, "source-to-kafkasink.yaml") {
+			continue // its requests went to a KafkaSink, see TestWriteAsKafkaSinkDoes
+		}
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".yaml"), func(t *testing.T) {
 			r := load(t, path)
 			mapping := Mapping{
@@ -157,6 +160,9 @@ func TestReadAsKnativeDoes(t *testing.T) {
 				KeyType:     keyTypes[r.Given.Metadata.Labels["kafkasources.sources.knative.dev/key-type"]],
 				Place:       true,
 				Reserialize: true,
+			}
+			if len(r.Then.Requests) == 0 {
+				t.Fatal("a recording without requests")
 			}
 			for _, request := range r.Then.Requests {
 				want := map[string]string{}

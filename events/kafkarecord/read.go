@@ -145,7 +145,8 @@ func modeOf(rec *kgo.Record) mode {
 	return found
 }
 
-func isStructured(media []byte) bool {
+// isStructured reports whether a content type is that of structured mode.
+func isStructured[T string | []byte](media T) bool {
 	const n = len(structuredJSON)
 	return len(media) >= n && string(media[:n]) == structuredJSON && (len(media) == n || media[n] == ';')
 }

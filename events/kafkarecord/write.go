@@ -17,8 +17,14 @@ import (
 // id, source, type, content-type, dataschema, subject, time, extensions. Write
 // uses the array of rec.Headers when it is large enough.
 //
-// An event that Validate refuses may come back from Read as a plain record.
+// An event whose data is an event in structured mode (by its datacontenttype)
+// would be taken for that event; it is written in structured mode itself. An
+// event that Validate refuses may come back from Read as a plain record.
 func Write(e *events.Event, rec *kgo.Record) {
+	if isStructured(e.DataContentType) {
+		WriteStructured(e, rec)
+		return
+	}
 	size := len("1.0") + len(e.ID) + len(e.Source) + len(e.Type) + len(e.DataContentType) +
 		len(e.DataSchema) + len(e.Subject) + len(time.RFC3339Nano) + len(e.Key)
 	for i := range e.Extensions {
