@@ -48,6 +48,9 @@ func (d *decoder) openLimited(data []byte, paths []string, maxBytes, maxDepth in
 		d.fail("$", "is empty: a JSON object is expected")
 	}
 	d.json.Reset(string(data), maxDepth)
+	if kind := d.json.Kind(); kind != strictjson.Object && kind != strictjson.Invalid {
+		d.fail("$", "is "+kind.String()+": a JSON object is expected")
+	}
 	d.json.Object()
 }
 
@@ -63,9 +66,8 @@ func (d *decoder) next() (string, bool) {
 // close checks that the object was all of the data and that every field of
 // required was there, and returns the first error.
 func (d *decoder) close(required fieldSet) error {
-	d.json.End()
-	if err := d.json.Err(); err != nil {
-		d.fail("$", "is "+err.Error())
+	if d.json.End(); d.json.Err() != nil {
+		d.fail("$", "is "+d.json.Err().Error())
 	}
 	d.require(required)
 	if d.problem != nil {
@@ -102,6 +104,8 @@ func (d *decoder) failed(f field) bool {
 	return d.problem != nil
 }
 
+// unreadable notes the scanner's error: a mistake in the JSON, or a value of
+// another kind than f has to have.
 func (d *decoder) unreadable(f field) {
 	if err := d.json.Err(); err.Mismatch {
 		d.wrong(f, err.Reason)

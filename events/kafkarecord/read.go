@@ -177,14 +177,13 @@ type binaryReader struct {
 	event                     *events.Event
 	text                      carver
 	extensions                extensionSet
-	room                      int // for extensions
+	left                      int // headers from the one being read on
 	version                   string
 	hasID, hasSource, hasType bool
 }
 
 func readBinary(rec *kgo.Record, e *events.Event) error {
-	const attributes = 4 // at least, which are no extensions
-	r := binaryReader{event: e, room: max(1, len(rec.Headers)-attributes)}
+	r := binaryReader{event: e}
 	size := 0
 	for i := range rec.Headers {
 		size += len(rec.Headers[i].Value)
@@ -199,6 +198,7 @@ func readBinary(rec *kgo.Record, e *events.Event) error {
 		if h.Value == nil {
 			continue
 		}
+		r.left = len(rec.Headers) - i
 		if h.Key == contentType {
 			e.DataContentType = r.text.of(h.Value)
 		} else if name, ok := strings.CutPrefix(h.Key, prefix); ok && name != "" {
@@ -255,7 +255,7 @@ func (r *binaryReader) read(name string, value []byte) error {
 			return ErrNoCloudEvent
 		}
 		if r.extensions.list == nil {
-			r.extensions.list = make([]events.Extension, 0, r.room)
+			r.extensions.list = make([]events.Extension, 0, r.left)
 		}
 		r.extensions.put(name, r.text.of(value))
 	}

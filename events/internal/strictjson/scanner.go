@@ -112,9 +112,6 @@ func invalidUTF8(src string) int {
 // Err returns the first error, nil when there was none.
 func (s *Scanner) Err() *Error { return s.err }
 
-// Pos is the number of bytes consumed.
-func (s *Scanner) Pos() int { return s.pos }
-
 func (s *Scanner) fail(offset int, reason string) {
 	if s.err == nil {
 		s.err = &Error{Offset: offset, Reason: reason}
