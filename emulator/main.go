@@ -3,6 +3,7 @@
 // as processes, and does between them what Knative does on a cluster.
 //
 //	emulator run        everything; see emulator run -h
+//	emulator bench      measure the functions
 //	emulator tail       the records of a topic, decoded
 package main
 
@@ -29,6 +30,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", "run the pipeline until Ctrl-C", run},
+		{"bench", "measure the functions over Kafka", runBench},
 		{"tail", "print the records of a topic as they come", tail},
 	}
 }

@@ -96,8 +96,10 @@ func newCore(def *step.Definition, limits Limits, task, tasks int) *core {
 }
 
 // start builds the function's instance from the state.
+//
+// Nothing is announced before the first Tick: the restored watermark may be ahead
+// of what had been emitted for it.
 func (c *core) start(partitions map[string]int) {
-	c.announced = c.Watermark()
 	c.fn = c.def.New(step.Task{
 		Function: c.def.Name, Partition: c.task, Partitions: c.tasks,
 		Inputs: partitions, State: c.state.all(),
