@@ -96,8 +96,12 @@ func IsExtensionName(name string) bool {
 // the empty reference.
 func IsURIReference(s string) bool {
 	fragment, hierarchy := false, false
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; c {
+	for i := range len(s) {
+		c := s[i]
+		if isAlphanumeric(c) {
+			continue
+		}
+		switch c {
 		case ' ', '"', '<', '>', '\\', '^', '`', '{', '|', '}', 0x7f:
 			return false
 		case '%':
