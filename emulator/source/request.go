@@ -2,10 +2,15 @@ package source
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/textproto"
+	"strings"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/events"
 )
@@ -42,14 +47,11 @@ func newRequest(e *events.Event, overrides []attribute, namespace string) *reque
 	optional("Ce-Subject", e.Subject)
 	optional("Ce-Partitionkey", e.Key)
 	if !e.Time.IsZero() {
-		h["Ce-Time"] = []string{e.Time.UTC().Format(time.RFC3339Nano)}
+		h["Ce-Time"] = []string{e.Time.Format(time.RFC3339Nano)}
 	}
 	for i := range e.Extensions {
 		x := &e.Extensions[i]
 		h[headerName(x.Name)] = []string{latin1(x.Value)}
-		if x.Name == "traceparent" || x.Name == "tracestate" {
-			h[textproto.CanonicalMIMEHeaderKey(x.Name)] = []string{latin1(x.Value)}
-		}
 	}
 	r := &request{header: h, body: e.Data, hasBody: e.Data != nil}
 	for _, o := range overrides {
@@ -97,6 +99,35 @@ func (r *request) override(name, value string) {
 		return
 	}
 	r.header[h] = []string{latin1(value)}
+}
+
+// trace continues the trace that a record's headers name: the same trace with a
+// new span. Without a valid traceparent there is none, also with tracing on.
+func (r *request) trace(rec *kgo.Record) {
+	var parent, state string
+	for i := range rec.Headers {
+		switch rec.Headers[i].Key {
+		case "traceparent":
+			parent = string(rec.Headers[i].Value)
+		case "tracestate":
+			state = string(rec.Headers[i].Value)
+		}
+	}
+	// version-traceid-parentid-flags
+	parts := strings.Split(parent, "-")
+	if len(parts) != 4 || len(parts[0]) != 2 || !isHex(parts[1], 32) || !isHex(parts[2], 16) || len(parts[3]) != 2 {
+		return
+	}
+	parts[2] = fmt.Sprintf("%016x", rand.Uint64()|1) // a span id is not zero
+	r.header["Traceparent"] = []string{strings.Join(parts, "-")}
+	if state != "" {
+		r.header["Tracestate"] = []string{latin1(state)}
+	}
+}
+
+// isHex reports whether s is n hexadecimal digits, not all zero.
+func isHex(s string, n int) bool {
+	return len(s) == n && strings.Trim(s, "0123456789abcdef") == "" && strings.Trim(s, "0") != ""
 }
 
 // clone returns a request whose extensions can be changed.

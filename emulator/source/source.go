@@ -189,6 +189,7 @@ func (d *Dispatcher) deliver(rec *kgo.Record) bool {
 		return true
 	}
 	r := newRequest(&e, d.overrides, d.cfg.Source.Namespace)
+	r.trace(rec)
 	start := time.Now()
 	o, err := d.sender.send(d.requests, &d.cfg.Sink, r)
 	if err != nil {

@@ -43,6 +43,9 @@ type Anomaly struct {
 	events.Anomaly
 }
 
+// sourcePrefix stands before a function's name in the source of its events.
+const sourcePrefix = "/datasurge/"
+
 // lookBack is how many offsets before the end are read to find the last record
 // of a partition, behind the markers of transactions.
 const lookBack = 100
@@ -143,9 +146,10 @@ func (f *Follower) count(rec *kgo.Record) {
 	}
 	f.mu.records[rec.Topic]++
 	for i := range rec.Headers {
-		if rec.Headers[i].Key == "ce_"+events.ExtTask {
-			function, _, _ := strings.Cut(string(rec.Headers[i].Value), "/")
-			f.mu.outputs[function]++
+		if rec.Headers[i].Key == "ce_source" {
+			if function, ok := strings.CutPrefix(string(rec.Headers[i].Value), sourcePrefix); ok {
+				f.mu.outputs[function]++
+			}
 			break
 		}
 	}
