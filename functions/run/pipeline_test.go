@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,14 +21,28 @@ import (
 // pipeline is the four functions over one Kafka, transport kafka.
 type pipeline struct {
 	kafkatest.Backend
-	t       *testing.T
+	t       testing.TB
 	config  Config
 	engines []*stream.Engine
+	stepped *stepped // of the engine that was started last
+}
+
+// stepped counts the events of the main input that were stepped.
+type stepped struct {
+	*Metrics
+	n atomic.Int64
+}
+
+func (s *stepped) Event(function, eventType, result string) {
+	if eventType != events.TypePartial {
+		s.n.Add(1)
+	}
+	s.Metrics.Event(function, eventType, result)
 }
 
 const partitions = 4
 
-func newPipeline(t *testing.T, b kafkatest.Backend, change func(*Config)) *pipeline {
+func newPipeline(t testing.TB, b kafkatest.Backend, change func(*Config)) *pipeline {
 	t.Helper()
 	config, err := ReadConfig()
 	if err != nil {
@@ -87,9 +102,10 @@ func (p *pipeline) start(functions ...string) {
 	}
 	for _, name := range functions {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		p.stepped = &stepped{Metrics: newMetrics(name, "test")}
 		e, err := stream.Open(ctx, stream.Options{
 			Definition: p.definition(name), Kafka: p.Opts(), Consume: true, Owner: stream.Static{},
-			CommitInterval: p.config.Commit, Logger: log,
+			CommitInterval: p.config.Commit, Logger: log, Observer: p.stepped, Limits: limits(&p.config),
 		})
 		cancel()
 		if err != nil {

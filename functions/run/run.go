@@ -131,13 +131,11 @@ type instance struct {
 }
 
 func open(ctx context.Context, c *Config, definition step.Definition, metrics *Metrics, log *slog.Logger) (*instance, error) {
-	limits := stream.DefaultLimits()
-	limits.OutOfOrderness, limits.MaxAhead, limits.IdleAfter = c.OutOfOrderness, c.MaxAhead, c.IdleAfter
 	if len(c.Brokers) == 0 {
 		if len(definition.Inputs) == 0 {
 			return nil, fmt.Errorf("%s has no input to answer to: set KAFKA_BROKERS", c.Function)
 		}
-		local := stream.NewLocal(definition, limits)
+		local := stream.NewLocal(definition, limits(c))
 		return &instance{
 			Function: serve.Local{Function: local},
 			ready:    func() error { return nil },
@@ -164,7 +162,7 @@ func open(ctx context.Context, c *Config, definition step.Definition, metrics *M
 		Waiting:         c.Waiting,
 		Compression:     compression(c.Compress),
 		ResumeTruncated: c.Truncated == "resume",
-		Limits:          limits,
+		Limits:          limits(c),
 		Logger:          log,
 		Observer:        metrics,
 	})
@@ -182,6 +180,12 @@ func open(ctx context.Context, c *Config, definition step.Definition, metrics *M
 			return engine.Close(ctx)
 		},
 	}, nil
+}
+
+func limits(c *Config) stream.Limits {
+	l := stream.DefaultLimits()
+	l.OutOfOrderness, l.MaxAhead, l.IdleAfter = c.OutOfOrderness, c.MaxAhead, c.IdleAfter
+	return l
 }
 
 func ownership(c *Config) stream.Ownership {

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layers says which packages of this module each package may import, apart from
+// packages below itself. Arrows point down only.
+var layers = map[string][]string{
+	"events":                     {"events/internal/strictjson"},
+	"events/internal/strictjson": {},
+	"events/kafkarecord":         {"events", "events/internal/strictjson"},
+
+	"functions/step":             {"events"},
+	"functions/step/steptest":    {"events", "functions/step"},
+	"functions/window":           {"events"},
+	"functions/generate":         {"events", "functions/step", "functions/window", "functions/enrich/reference"},
+	"functions/enrich":           {"events", "functions/step", "functions/window", "functions/enrich/reference"},
+	"functions/enrich/reference": {"events"},
+	"functions/detect":           {"events", "functions/step", "functions/window", "functions/detect/rules"},
+	"functions/detect/rules":     {"events"},
+	"functions/aggregate":        {"events", "functions/step", "functions/window"},
+
+	"functions/stream":           {"events", "events/kafkarecord", "functions/step"},
+	"functions/stream/kafkatest": {},
+	"functions/serve":            {"events", "functions/stream"},
+	"functions/run": {
+		"events", "functions/step", "functions/window", "functions/generate", "functions/enrich",
+		"functions/detect", "functions/aggregate", "functions/stream", "functions/serve",
+	},
+	"functions": {"functions/run"},
+
+	"knative":            {},
+	"emulator/broker":    {},
+	"emulator/datadir":   {},
+	"emulator/ownership": {},
+	"emulator/service":   {"knative"},
+	"emulator/sink":      {"knative", "events", "events/kafkarecord"},
+	"emulator/source":    {"knative", "events", "events/kafkarecord"},
+	"emulator/status":    {"events", "events/kafkarecord"},
+	"emulator/topic":     {"knative"},
+	"emulator/bench":     {"events", "events/kafkarecord"},
+	"emulator": {
+		"knative", "events", "events/kafkarecord", "functions/run", "emulator/bench", "emulator/broker", "emulator/datadir",
+		"emulator/ownership", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/topic",
+	},
+}
+
+// pure packages have no I/O, no clock and no Kafka.
+var pure = []string{
+	"events", "events/internal/strictjson", "functions/step", "functions/window", "functions/generate", "functions/enrich",
+	"functions/enrich/reference", "functions/detect", "functions/detect/rules", "functions/aggregate",
+}
+
+// impure maps imports that pure packages may not have to the reason.
+var impure = map[string]string{
+	"os":                               "a pure package reads no environment and no files",
+	"net":                              "a pure package has no network",
+	"net/http":                         "a pure package has no network",
+	"log/slog":                         "a pure package reports through its observer or its errors",
+	"github.com/twmb/franz-go/pkg/kgo": "a pure package knows no Kafka",
+	"math/rand":                        "random numbers are seeded, by math/rand/v2",
+}
+
+func TestLayers(t *testing.T) {
+	const module = "datasurge/"
+	seen := map[string]bool{}
+	for _, p := range listPackages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		seen[name] = true
+		allowed, ok := layers[name]
+		if !ok {
+			t.Errorf("package %s is in no layer: add it to the table", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if reason, ok := impure[imported]; ok && slices.Contains(pure, name) {
+				t.Errorf("%s imports %s: %s", name, imported, reason)
+			}
+			imported, ours := strings.CutPrefix(imported, module)
+			if ours && !slices.Contains(allowed, imported) {
+				t.Errorf("%s may not import %s", name, imported)
+			}
+		}
+	}
+	for name := range layers {
+		if !seen[name] {
+			t.Errorf("package %s is in the table of layers and does not exist", name)
+		}
+	}
+}
+
+func TestPurePackagesReadNoClock(t *testing.T) {
+	for _, name := range pure {
+		files, err := filepath.Glob("../" + name + "/*.go")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files (%v)", name, len(files), err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, clock := range []string{"time.Now(", "time.Since(", "time.Until(", "time.Sleep(", "time.After("} {
+				if !strings.HasSuffix(file, "_test.go") && strings.Contains(string(text), clock) {
+					t.Errorf("%s calls %s): a pure package is handed the time", file, clock)
+				}
+			}
+		}
+	}
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func listPackages(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "datasurge/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
