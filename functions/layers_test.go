@@ -36,7 +36,8 @@ var layers = map[string][]string{
 		"events", "functions/step", "functions/window", "functions/generate", "functions/enrich",
 		"functions/detect", "functions/aggregate", "functions/stream", "functions/serve",
 	},
-	"functions": {"functions/run"},
+	"functions/run/readmecurl": {},
+	"functions":                {"functions/run"},
 
 	"knative":            {},
 	"emulator/broker":    {},
