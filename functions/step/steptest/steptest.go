@@ -24,7 +24,7 @@ type Emitted struct {
 
 // Tx is a step.Tx for tests.
 type Tx struct {
-	Time      time.Time     // what Now returns
+	Time      time.Time        // what Now returns
 	Mark      int64            // what Watermark returns; Observe raises it to Observed-Lag
 	Marks     map[string]int64 // what InputWatermark returns by topic; Mark for other topics
 	Lag       time.Duration    // out-of-orderness
