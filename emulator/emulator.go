@@ -114,8 +114,10 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 	if err := e.startSources(ctx); err != nil {
 		return e, err
 	}
-	e.writeInfo()
+	e.infoMu.Lock()
 	e.display = newDisplay(e)
+	e.infoMu.Unlock()
+	e.writeInfo()
 	return e, nil
 }
 
@@ -367,12 +369,12 @@ func (e *emulator) listing() string {
 	return b.String()
 }
 
-// writeInfo writes emulator.json as things are now.
+// writeInfo writes emulator.json as things are now, once everything is started.
 func (e *emulator) writeInfo() {
 	e.infoMu.Lock()
 	defer e.infoMu.Unlock()
-	if e.dir == nil {
-		return // stopped
+	if e.dir == nil || e.display == nil {
+		return // stopped, or not all started
 	}
 	info := datadir.Info{Kafka: e.kafkaAddr, HTTP: e.baseURL, Services: make(map[string]datadir.Service)}
 	for _, s := range e.services {

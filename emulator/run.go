@@ -104,6 +104,9 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 		log.Info("passed over", "kind", o.Kind, "file", o.File)
 	}
 	e, err := start(ctx, c, set, screen, log)
+	if err != nil && ctx.Err() != nil {
+		return nil // asked to stop while it started, which it has
+	}
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,8 @@ func Open(path string) (*Dir, error) {
 		return nil, &InUseError{Path: path, PID: strings.TrimSpace(string(pid))}
 	}
 	d := &Dir{path: path, lock: f}
+	// An emulator that was killed has left its endpoints.
+	os.Remove(filepath.Join(path, infoFile))
 	if err := errors.Join(f.Truncate(0), write(f, fmt.Sprintln(os.Getpid()))); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("data directory: %w", err)
