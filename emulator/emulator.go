@@ -99,7 +99,7 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 		return e, err
 	}
 	e.owners = ownership.New(partitions)
-	e.transport = source.NewTransport()
+	e.transport = source.NewTransport(c.pace)
 	e.routes = newRoutes(set, e.owners, e.transport, log)
 	if err := e.startSinks(); err != nil {
 		listener.Close()
@@ -296,7 +296,7 @@ func (e *emulator) startSources(ctx context.Context) error {
 		}
 		d, err := source.Open(ctx, source.Config{
 			Source: s, Kafka: e.kafka, Alone: e.broker != nil, Sink: target, DeadLetter: dead,
-			Transport: source.NewTransport(), Logger: e.log,
+			Pace: e.config.pace, Transport: source.NewTransport(e.config.pace), Logger: e.log,
 		})
 		if err != nil {
 			return err

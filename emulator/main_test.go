@@ -107,6 +107,7 @@ func TestErrors(t *testing.T) {
 		{"bad value", []string{"run", "--rate", "many"}, []string{"-rate", `"many"`}},
 		{"bad rate", []string{"run", "--rate", "0"}, []string{"--rate 0", "--profile none"}},
 		{"bad profile", []string{"run", "--profile", "fast"}, []string{`--profile "fast"`, "live"}},
+		{"bad pace", []string{"run", "--pace", "0"}, []string{"--pace 0", "1 to 100"}},
 		{"argument", []string{"run", "now"}, []string{`"now"`}},
 		{"bad brokers", []string{"run", "--brokers", "kafka"}, []string{`"kafka"`, "host:port"}},
 		{"bad address", []string{"run", "--http-addr", "8080", "--data-dir", filepath.Join(dir, "a")}, []string{`--http-addr "8080"`, "host:port"}},

@@ -29,6 +29,7 @@ type runConfig struct {
 	duration  time.Duration // 0: until a signal
 	profile   string
 	rate      int
+	pace      int // times the bounds of a KafkaSource
 }
 
 // labelDelay is after which time the truth about a transaction comes: soon, so
@@ -57,6 +58,7 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 	flags.DurationVar(&c.duration, "duration", 0, "stop after this `time` (default: run until Ctrl-C)")
 	flags.StringVar(&c.profile, "profile", "live", "what is generated: live, handbook, or none, when somebody else produces")
 	flags.IntVar(&c.rate, "rate", 1000, "transactions generated per second")
+	flags.IntVar(&c.pace, "pace", 1, "lift the bounds of a KafkaSource (99 events under way, ordered 250 a second) `times`, as if it had that many dispatchers")
 	if err := parse(flags, args, out); err != nil {
 		return c, err
 	}
@@ -67,6 +69,8 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 		return c, fmt.Errorf("--profile %q: want live, handbook or none", c.profile)
 	case c.rate < 1:
 		return c, fmt.Errorf("--rate %d: want at least 1; --profile none generates nothing", c.rate)
+	case c.pace < 1 || c.pace > 100:
+		return c, fmt.Errorf("--pace %d: want 1 to 100", c.pace)
 	case c.duration < 0:
 		return c, fmt.Errorf("--duration %v is negative", c.duration)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // Pace of ordered delivery: one poll of at most maxPoll records in pollEvery, so
-// at most 250 events/s for all partitions together.
+// at most 250 events/s for all partitions together, times the pace.
 const (
 	pollEvery   = 200 * time.Millisecond
 	pollTimeout = time.Second
@@ -28,7 +28,7 @@ type queue struct {
 // waiting; a partition that is seen for the first time waits for that too. Else
 // it polls with the busy ones paused.
 func (d *Dispatcher) pollOrdered(ctx context.Context) {
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(pollEvery / time.Duration(d.cfg.Pace))
 	defer tick.Stop()
 	for {
 		select {

@@ -65,7 +65,7 @@ func TestExchange(t *testing.T) {
 	})
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	s := sender{transport: NewTransport(), delivery: knative.Delivery{Timeout: 200 * time.Millisecond}}
+	s := sender{transport: NewTransport(1), delivery: knative.Delivery{Timeout: 200 * time.Millisecond}}
 	e := events.Event{ID: "1", Source: "/s", Type: "t", Subject: "é日", Key: "k", DataContentType: "application/json", Data: []byte("{}")}
 	r := newRequest(&e, []attribute{{"added", "x"}, {"type", "second"}}, "ns")
 	if diff := cmp.Diff([]string{"t", "second"}, r.header["Ce-Type"]); diff != "" {

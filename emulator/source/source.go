@@ -52,6 +52,10 @@ type Config struct {
 	// member that is killed stays in its group.
 	Alone bool
 	Sink  Target
+	// Pace multiplies the data plane's bounds on delivery: as if the source were
+	// placed on that many dispatchers. Default is 1, what a cluster does with up
+	// to 20 consumers.
+	Pace int
 	// DeadLetter gets what could not be delivered; nil: it is lost.
 	DeadLetter *Target
 	// Transport sends the requests. It must not follow redirects.
@@ -97,9 +101,10 @@ type topicPartition struct {
 	partition int32
 }
 
-// NewTransport returns a transport with the data plane's bound on connections.
-func NewTransport() *http.Transport {
-	const poolSize = 100
+// NewTransport returns a transport with the data plane's bound on connections,
+// times pace.
+func NewTransport(pace int) *http.Transport {
+	poolSize := 100 * max(1, pace)
 	return &http.Transport{
 		MaxIdleConnsPerHost: poolSize,
 		MaxConnsPerHost:     poolSize,
@@ -120,6 +125,7 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 		},
 		stopCommits: make(chan struct{}),
 	}
+	d.cfg.Pace = max(1, d.cfg.Pace)
 	if d.group == "" {
 		d.group = randomGroup()
 	}

@@ -12,11 +12,12 @@ import (
 const maxPoll = 50
 
 // pollUnordered delivers every record at once. It polls while fewer than maxPoll
-// are under way, and then takes all of a poll: at most 2 x maxPoll - 1.
+// are under way, and then takes all of a poll: at most 2 x maxPoll - 1. The pace
+// multiplies the first of these.
 func (d *Dispatcher) pollUnordered(ctx context.Context) {
 	for {
 		d.mu.Lock()
-		room := d.mu.inFlight < maxPoll
+		room := d.mu.inFlight < maxPoll*d.cfg.Pace
 		d.mu.Unlock()
 		if !room {
 			select {

@@ -19,6 +19,7 @@ import (
 type Snapshot struct {
 	Elapsed     time.Duration // since the start
 	HTTP, Kafka string
+	Pace        int // more than 1: delivery is faster than a cluster's
 	Functions   []Function
 	Topics      []Topic
 	Anomalies   []Anomaly // the newest last
@@ -49,7 +50,7 @@ type Topic struct {
 func Render(s *Snapshot) []string {
 	b := []string{
 		"",
-		fmt.Sprintf("DataSurge  %s  functions and sinks %s  Kafka %s  Ctrl-C stops", clock(s.Elapsed), s.HTTP, s.Kafka),
+		fmt.Sprintf("DataSurge  %s  functions and sinks %s  Kafka %s  Ctrl-C stops%s", clock(s.Elapsed), s.HTTP, s.Kafka, pace(s.Pace)),
 		"",
 		fmt.Sprintf("  %-26s %6s %9s %9s %9s %8s %7s %9s", "function", "ready", "in/s", "out/s", "waiting", "errors", "dead", "p99"),
 	}
@@ -88,7 +89,7 @@ func Render(s *Snapshot) []string {
 // Line returns the status in one line, for logs.
 func Line(s *Snapshot) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "status after %s", clock(s.Elapsed))
+	fmt.Fprintf(&b, "status after %s%s", clock(s.Elapsed), pace(s.Pace))
 	for _, f := range s.Functions {
 		fmt.Fprintf(&b, " | %s %d/%d", f.Name, f.Ready, f.Instances)
 		if f.Source {
@@ -141,6 +142,14 @@ func (a *Anomaly) String() string {
 	}
 	return fmt.Sprintf("%s  %-8s  %s  %s %s  %s", a.Seen.Format(time.TimeOnly), a.Severity, a.UserID,
 		a.Currency, events.FormatAmount(nil, a.Amount, digits), strings.Join(why, "; "))
+}
+
+// pace says that bounds are lifted.
+func pace(times int) string {
+	if times <= 1 {
+		return ""
+	}
+	return fmt.Sprintf("  (pace %d: faster than a cluster)", times)
 }
 
 func clock(d time.Duration) string { return d.Round(time.Second).String() }
