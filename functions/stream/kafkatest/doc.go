@@ -3,8 +3,8 @@
 // [Brokers] is for most: an embedded Kafka over TCP on loopback, or a real one
 // when KAFKA_BROKERS names it, so that one suite runs on both.
 //
-// [Virtual] is for what takes long: an embedded Kafka without a network, for
-// tests under fake time.
+// [FakeTime] is for what takes long: a test under fake time, with an embedded
+// Kafka that needs no network.
 //
 // [SingleNode] and [Start3x3] are for what a broker does when it fails: Apache
 // Kafka in processes of the test's own, which can be killed and started again.

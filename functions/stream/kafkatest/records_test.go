@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -149,8 +148,7 @@ func TestNamesAreTheTestsOwn(t *testing.T) {
 // TestVirtualTransactionsOverFakeHours has a producer commit a transaction
 // every ten minutes, and a consumer of a group read them, for six fake hours.
 func TestVirtualTransactionsOverFakeHours(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := kafkatest.Virtual(t)
+	kafkatest.FakeTime(t, func(t *testing.T, b kafkatest.Backend) {
 		topic := b.Name(t, "topic")
 		b.CreateTopic(t, topic, 2, nil)
 		begun := time.Now()
