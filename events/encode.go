@@ -73,8 +73,42 @@ func appendFloat(dst []byte, f float64) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		f = 0
 	}
+	if dst, ok := appendMillionths(dst, f); ok {
+		return dst
+	}
 	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
 		return strconv.AppendFloat(dst, f, 'e', -1, 64)
 	}
 	return strconv.AppendFloat(dst, f, 'f', -1, 64)
+}
+
+// appendMillionths appends f if it is a decimal number of at most six decimals
+// below a billion, as nearly all numbers in events are: several times faster than
+// searching for the shortest text. It is the same text: of at most 15 digits no
+// two numbers read as the same float, so none but this one reads back as f.
+func appendMillionths(dst []byte, f float64) ([]byte, bool) {
+	abs := math.Abs(f)
+	if !(abs < 1e9) || f == 0 && math.Signbit(f) {
+		return dst, false
+	}
+	n := uint64(abs*1e6 + 0.5)
+	// Both are exact as floats, so the quotient is the float nearest to the
+	// decimal number: what reading it gives.
+	if float64(n)/1e6 != abs {
+		return dst, false
+	}
+	if f < 0 {
+		dst = append(dst, '-')
+	}
+	whole, fraction := n/1e6, n%1e6
+	dst = strconv.AppendUint(dst, whole, 10)
+	if fraction == 0 {
+		return dst, true
+	}
+	dst = append(dst, '.')
+	for unit := uint64(1e5); fraction > 0; unit /= 10 {
+		dst = append(dst, '0'+byte(fraction/unit))
+		fraction %= unit
+	}
+	return dst, true
 }
