@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -147,8 +146,8 @@ func (p *pipeline) read(topic string) []events.Event {
 // Three minutes of generated transactions go through all four functions: each is
 // scored once, the final windows count all of them, labels become merchant risk.
 func TestPipeline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPipeline(t, kafkatest.Virtual(t), nil)
+	kafkatest.FakeTime(t, func(t *testing.T, b kafkatest.Backend) {
+		p := newPipeline(t, b, nil)
 		p.start("generate", "enrich", "detect", "aggregate")
 		time.Sleep(3 * time.Minute)
 		p.engines[0].Close(context.Background())

@@ -128,7 +128,7 @@ type faultPoint string
 const (
 	faultBegin    faultPoint = "before begin"
 	faultProduced faultPoint = "after some produces"
-	faultFlushed  faultPoint = "after flush, before end"
-	faultEnded    faultPoint = "after end, before the answer"
+	faultFlushed  faultPoint = "after flush before end"
+	faultEnded    faultPoint = "after end before the answer"
 	faultRestore  faultPoint = "while restoring"
 )

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -39,7 +38,8 @@ func everywhere(t *testing.T, scenario func(t *testing.T, b kafkatest.Backend)) 
 }
 
 func fakeTime(t *testing.T, scenario func(t *testing.T, b kafkatest.Backend)) {
-	synctest.Test(t, func(t *testing.T) { scenario(t, kafkatest.Virtual(t)) })
+	t.Helper()
+	kafkatest.FakeTime(t, scenario)
 }
 
 func TestEverythingArrivesOnce(t *testing.T) {

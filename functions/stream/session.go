@@ -75,6 +75,9 @@ func openSession(t *task) (*session, error) {
 		kgo.MaxBufferedBytes(64<<20),
 		kgo.RecordDeliveryTimeout(15*time.Second),
 		kgo.RetryTimeout(10*time.Second),
+		// A produce that comes upon the end of the transaction before is tried
+		// again after the next metadata, which would be five seconds later.
+		kgo.MetadataMinAge(50*time.Millisecond),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // so that the position passes over them
 		kgo.FetchMaxWait(500*time.Millisecond),
