@@ -61,12 +61,17 @@ const maxReasonBytes = 1024
 func AppendAnomaly(dst []byte, t *Anomaly) []byte {
 	dst = append(dst, '{')
 	dst = appendScoredFields(dst, &t.Scored)
+	dst = appendReasons(dst, t.Reasons)
+	return append(dst, '}')
+}
+
+func appendReasons(dst []byte, reasons []Reason) []byte {
 	dst = append(appendName(dst, "reasons"), '[')
-	for i := range t.Reasons {
+	for i := range reasons {
 		dst = append(appendComma(dst), '{')
-		dst = appendStringField(dst, "rule", t.Reasons[i].Rule)
-		dst = appendStringField(dst, "text", t.Reasons[i].Text)
+		dst = appendStringField(dst, "rule", reasons[i].Rule)
+		dst = appendStringField(dst, "text", reasons[i].Text)
 		dst = append(dst, '}')
 	}
-	return append(dst, ']', '}')
+	return append(dst, ']')
 }

@@ -66,11 +66,24 @@ func NewScored(t *Scored) Event {
 
 // NewAnomaly returns the event that detect emits for t besides its NewScored.
 func NewAnomaly(t *Anomaly) Event {
-	return Event{
-		ID: t.TransactionID + "/anomaly", Source: SourceDetect, Type: TypeAnomaly,
-		Subject: t.UserID, Key: t.UserID, Time: atMillis(t.Time),
-		DataContentType: jsonType, Data: AppendAnomaly(make([]byte, 0, 1024+32*len(t.Features)), t),
+	scored := NewScored(&t.Scored)
+	return AnomalyOf(&scored, t.Reasons)
+}
+
+// AnomalyOf is NewAnomaly for a transaction whose NewScored there is already:
+// the data of the anomaly is that of scored and reasons, so that what both have
+// in common is encoded once.
+func AnomalyOf(scored *Event, reasons []Reason) Event {
+	size := len(scored.Data) + len(`,"reasons":[]`)
+	for i := range reasons {
+		size += len(`{"rule":"","text":""},`) + len(reasons[i].Rule) + len(reasons[i].Text)
 	}
+	data := append(make([]byte, 0, size), scored.Data[:len(scored.Data)-len("}")]...)
+	e := *scored
+	e.ID += "/anomaly"
+	e.Type = TypeAnomaly
+	e.Data = append(appendReasons(data, reasons), '}')
+	return e
 }
 
 // NewLabel returns the event that generate emits for l. Its time is when the

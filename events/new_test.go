@@ -117,3 +117,19 @@ func TestDeadLetterIsCut(t *testing.T) {
 		}
 	}
 }
+
+// An anomaly made of a scored event is the anomaly itself, and leaves the scored
+// event as it was.
+func TestAnomalyOf(t *testing.T) {
+	for _, reasons := range [][]Reason{nil, {{"score", "is high"}}, {{"a", `"quoted"`}, {"b", "\u00e9"}}} {
+		anomaly := Anomaly{Scored: testScored(), Reasons: reasons}
+		scored := NewScored(&anomaly.Scored)
+		got := AnomalyOf(&scored, reasons)
+		if diff := cmp.Diff(string(AppendAnomaly(nil, &anomaly)), string(got.Data)); diff != "" {
+			t.Errorf("data (-AppendAnomaly +AnomalyOf):\n%s", diff)
+		}
+		if diff := cmp.Diff(NewScored(&anomaly.Scored), scored); diff != "" {
+			t.Errorf("scored event (-before +after):\n%s", diff)
+		}
+	}
+}

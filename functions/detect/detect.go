@@ -121,7 +121,7 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 	tx.Emit(events.TopicScored, &scored)
 	if f.decision.Flagged {
 		f.explain()
-		anomaly := events.NewAnomaly(&f.decision)
+		anomaly := events.AnomalyOf(&scored, f.decision.Reasons)
 		tx.Emit(events.TopicAnomalies, &anomaly)
 	}
 	f.report()
