@@ -102,7 +102,8 @@ func TestThreeInstancesUnderHTTP(t *testing.T) {
 	b := kafkatest.Brokers(t)
 	p := newPipeline(t, b, nil)
 	const count = 3000
-	p.produceEnriched(count)
+	run := fmt.Sprintf("%08x-", rand.Uint32()) // begins the ids of this run
+	p.produceEnriched(run, count)
 
 	var mu sync.Mutex
 	var instances []*process
@@ -125,7 +126,7 @@ func TestThreeInstancesUnderHTTP(t *testing.T) {
 	var back sync.Map // partition: time of its first event after the kill
 	slots := make(chan struct{}, 99)
 	var wg sync.WaitGroup
-	for i, e := range p.placed(events.TopicEnriched) {
+	for i, e := range p.placed(events.TopicEnriched, run) {
 		switch i {
 		case count / 3:
 			mu.Lock()
@@ -156,7 +157,9 @@ func TestThreeInstancesUnderHTTP(t *testing.T) {
 	}
 	seen := map[string]int{}
 	for _, e := range p.read(events.TopicScored) {
-		seen[e.ID]++
+		if strings.HasPrefix(e.ID, run) {
+			seen[e.ID]++
+		}
 	}
 	doubled := 0
 	for _, n := range seen {
@@ -169,14 +172,14 @@ func TestThreeInstancesUnderHTTP(t *testing.T) {
 	}
 }
 
-func (p *pipeline) produceEnriched(count int) {
+func (p *pipeline) produceEnriched(run string, count int) {
 	p.t.Helper()
 	var records []*kgo.Record
 	at := time.Now().Add(-time.Hour)
 	for i := range count {
 		e := events.NewEnriched(&events.Enriched{
 			Transaction: events.Transaction{
-				TransactionID: "t" + strconv.Itoa(i), UserID: "u" + strconv.Itoa(i%200), MerchantID: "m1",
+				TransactionID: run + strconv.Itoa(i), UserID: "u" + strconv.Itoa(i%200), MerchantID: "m1",
 				Amount: int64(1000 + i), Currency: "USD", Time: at.Add(time.Duration(i) * 100 * time.Millisecond).UnixMilli(),
 				Type: "purchase", Location: "US", PaymentMethod: "credit_card",
 			},
@@ -189,9 +192,9 @@ func (p *pipeline) produceEnriched(count int) {
 	p.Produce(p.t, events.TopicEnriched, records...)
 }
 
-// placed returns the events of a topic as a KafkaSource delivers them, those of
-// all partitions by their time.
-func (p *pipeline) placed(topic string) []*events.Event {
+// placed returns the events of a topic whose ids begin with run, as a KafkaSource
+// delivers them, those of all partitions by their time.
+func (p *pipeline) placed(topic, run string) []*events.Event {
 	p.t.Helper()
 	var list []*events.Event
 	for _, rec := range p.ReadCommitted(p.t, topic) {
@@ -200,7 +203,9 @@ func (p *pipeline) placed(topic string) []*events.Event {
 			p.t.Fatal(err)
 		}
 		e.Extensions = append(e.Extensions, events.Extension{Name: events.ExtTopic, Value: topic})
-		list = append(list, e)
+		if strings.HasPrefix(e.ID, run) {
+			list = append(list, e)
+		}
 	}
 	slices.SortStableFunc(list, func(a, b *events.Event) int { return a.Time.Compare(b.Time) })
 	return list

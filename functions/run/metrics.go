@@ -1,8 +1,10 @@
 package run
 
 import (
+	"log/slog"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -10,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"datasurge/events"
+	"datasurge/functions/aggregate"
 	"datasurge/functions/detect"
 	"datasurge/functions/enrich"
 	"datasurge/functions/generate"
@@ -20,6 +24,7 @@ import (
 // the functions.
 type Metrics struct {
 	registry *prometheus.Registry
+	log      *slog.Logger // what an operator should read, not only count
 
 	events     *prometheus.CounterVec
 	batches    prometheus.Histogram
@@ -35,9 +40,10 @@ type Metrics struct {
 	refused    prometheus.Counter
 	skipped    prometheus.Counter
 	reference  prometheus.Counter
+	overflows  *prometheus.CounterVec
 }
 
-func newMetrics(function, version string) *Metrics {
+func newMetrics(function, version string, log *slog.Logger) *Metrics {
 	labels := prometheus.Labels{"function": function}
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "datasurge", Name: name, Help: help, ConstLabels: labels})
@@ -53,6 +59,7 @@ func newMetrics(function, version string) *Metrics {
 	}
 	m := &Metrics{
 		registry:   prometheus.NewRegistry(),
+		log:        log,
 		events:     counters("function_events_total", "Events stepped, by type and result.", "type", "result"),
 		batches:    histogram("function_duration_seconds", "Time from the first step of a commit to its end.", []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}),
 		latency:    histogram("end_to_end_latency_seconds", "Time from the event time of a commit's last event to the end of the commit.", []float64{.01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 30, 60}),
@@ -66,6 +73,7 @@ func newMetrics(function, version string) *Metrics {
 		refused:    counter("rules_refused_total", "Records of the rules table that were not accepted."),
 		skipped:    counter("transactions_skipped_total", "Transactions not generated because they were due in a long pause."),
 		reference:  counter("reference_errors_total", "Records of a reference table that could not be read."),
+		overflows:  counters("sum_overflows_total", "Sums of money that reached the largest number that can be kept, by dimension.", "dimension"),
 		watermark: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "datasurge", Name: "watermark_timestamp_seconds", Help: "Event time before which nothing more is expected.", ConstLabels: labels,
 		}, []string{"partition"}),
@@ -80,6 +88,8 @@ func newMetrics(function, version string) *Metrics {
 	switch function {
 	case "generate":
 		m.registry.MustRegister(m.skipped)
+	case "aggregate":
+		m.registry.MustRegister(m.overflows)
 	case "enrich":
 		m.registry.MustRegister(m.duplicates, m.reference)
 	case "detect":
@@ -97,7 +107,15 @@ func (m *Metrics) handler() http.Handler {
 
 // Event implements stream.Observer.
 func (m *Metrics) Event(_, eventType, result string) {
+	if !slices.Contains(knownTypes[:], eventType) {
+		eventType = "other" // whoever sends events may not choose labels
+	}
 	m.events.WithLabelValues(eventType, result).Inc()
+}
+
+// knownTypes are the event types that functions take.
+var knownTypes = [...]string{
+	events.TypeTransaction, events.TypePlain, events.TypeEnriched, events.TypeScored, events.TypePartial, events.TypeLabel,
 }
 
 // Batch implements stream.Observer.
@@ -124,7 +142,10 @@ func (m *Metrics) Failed(string, int) { m.takeovers.Inc() }
 func (m *Metrics) Duplicate() { m.duplicates.Inc() }
 
 // BadReference implements enrich.Observer.
-func (m *Metrics) BadReference(string, error) { m.reference.Inc() }
+func (m *Metrics) BadReference(topic string, err error) {
+	m.reference.Inc()
+	m.log.Error("a record of a reference table was skipped", slog.String("topic", topic), slog.Any("error", err))
+}
 
 // Skipped implements generate.Observer.
 func (m *Metrics) Skipped(n uint64) { m.skipped.Add(float64(n)) }
@@ -145,18 +166,28 @@ func (m *Metrics) RuleFired(id, _ string, shadow bool) {
 	m.fired.WithLabelValues(id, mode).Inc()
 }
 
+// SumOverflow implements aggregate.Observer.
+func (m *Metrics) SumOverflow(dimension string) { m.overflows.WithLabelValues(dimension).Inc() }
+
 // RuleFailed implements detect.Observer.
 func (m *Metrics) RuleFailed(id string, _ error) { m.failures.WithLabelValues(id).Inc() }
 
 // RuleRefused implements detect.Observer.
-func (m *Metrics) RuleRefused(error) { m.refused.Inc() }
+func (m *Metrics) RuleRefused(err error) {
+	m.refused.Inc()
+	m.log.Error("a rule was refused and the last good one stays in force", slog.Any("error", err))
+}
 
 // RulesChanged implements detect.Observer.
-func (m *Metrics) RulesChanged(string, int) {}
+func (m *Metrics) RulesChanged(version string, rules int) {
+	m.log.Info("a new rule set is in force", slog.String("version", version), slog.Int("rules", rules))
+}
 
 var (
 	_ stream.Observer   = (*Metrics)(nil)
 	_ enrich.Observer   = (*Metrics)(nil)
 	_ generate.Observer = (*Metrics)(nil)
 	_ detect.Observer   = (*Metrics)(nil)
+
+	_ aggregate.Observer = (*Metrics)(nil)
 )

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"datasurge/events"
 	"datasurge/events/kafkarecord"
@@ -58,7 +61,7 @@ func newPipeline(t testing.TB, b kafkatest.Backend, change func(*Config)) *pipel
 	create := func(topic string, n int32, configs map[string]string) {
 		if !created[topic] {
 			created[topic] = true
-			b.CreateTopic(t, topic, n, configs)
+			p.createTopic(topic, n, configs)
 		}
 	}
 	create(events.TopicLate, 1, nil)
@@ -82,11 +85,25 @@ func newPipeline(t testing.TB, b kafkatest.Backend, change func(*Config)) *pipel
 	return p
 }
 
+// createTopic creates a topic unless it is there: the names of the pipeline's
+// topics are fixed, and a real Kafka is shared with other tests.
+func (p *pipeline) createTopic(topic string, n int32, configs map[string]string) {
+	p.t.Helper()
+	values := map[string]*string{}
+	for name, value := range configs {
+		values[name] = &value
+	}
+	_, err := kadm.NewClient(p.Client(p.t)).CreateTopic(p.t.Context(), n, -1, values, topic)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		p.t.Fatalf("create %s: %v", topic, err)
+	}
+}
+
 func (p *pipeline) definition(name string) step.Definition {
 	p.t.Helper()
 	config := p.config
 	config.Function = name
-	def, err := Definition(&config, newMetrics(name, "test"))
+	def, err := Definition(&config, newMetrics(name, "test", slog.New(slog.DiscardHandler)))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -101,7 +118,7 @@ func (p *pipeline) start(functions ...string) {
 	}
 	for _, name := range functions {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		p.stepped = &stepped{Metrics: newMetrics(name, "test")}
+		p.stepped = &stepped{Metrics: newMetrics(name, "test", slog.New(slog.DiscardHandler))}
 		e, err := stream.Open(ctx, stream.Options{
 			Definition: p.definition(name), Kafka: p.Opts(), Consume: true, Owner: stream.Static{},
 			CommitInterval: p.config.Commit, Logger: log, Observer: p.stepped, Limits: limits(&p.config),

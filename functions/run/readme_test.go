@@ -82,7 +82,7 @@ func TestReadmeCurlWithoutKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	config.Function = "enrich"
-	metrics := newMetrics("enrich", "test")
+	metrics := newMetrics("enrich", "test", slog.New(slog.DiscardHandler))
 	definition, err := Definition(&config, metrics)
 	if err != nil {
 		t.Fatal(err)

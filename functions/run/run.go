@@ -53,7 +53,7 @@ func Main(ctx context.Context, args []string, logs io.Writer) error {
 		return fmt.Errorf("there is no function %q\n\n%s", strings.Join(append([]string{config.Function}, args[min(1, len(args)):]...), " "), Usage)
 	}
 	log := newLogger(&config, logs)
-	metrics := newMetrics(config.Function, version())
+	metrics := newMetrics(config.Function, version(), log)
 	definition, err := Definition(&config, metrics)
 	if err != nil {
 		return err
@@ -116,6 +116,7 @@ func Definition(c *Config, m *Metrics) (step.Definition, error) {
 		}
 		a := aggregate.DefaultConfig()
 		a.Windows, a.Lateness, a.LabelDelay, a.BaseCurrency = windows, c.Lateness, c.LabelDelay, c.BaseCurrency
+		a.Observer = m
 		return aggregate.Definition(a)
 	}
 	return step.Definition{}, fmt.Errorf("there is no function %q", c.Function)
