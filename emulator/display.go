@@ -70,7 +70,7 @@ func (d *display) snapshot() *status.Snapshot {
 	records, outputs := d.e.follower.Records(), d.e.follower.Outputs()
 	s := &status.Snapshot{
 		Elapsed: now.Sub(d.e.started), HTTP: d.e.baseURL, Kafka: strings.Join(d.e.kafkaAddr, ","),
-		Pace: d.e.config.pace,
+		Pace:      d.e.config.pace,
 		Anomalies: d.e.follower.Anomalies(shownAnomalies),
 	}
 	stats := make([]source.Stats, len(d.e.sources))

@@ -99,7 +99,7 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 		return e, err
 	}
 	e.owners = ownership.New(partitions)
-	e.transport = source.NewTransport(c.pace)
+	e.transport = &http.Transport{MaxIdleConnsPerHost: 100, IdleConnTimeout: time.Minute}
 	e.routes = newRoutes(set, e.owners, e.transport, log)
 	if err := e.startSinks(); err != nil {
 		listener.Close()

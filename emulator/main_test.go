@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/emulator/datadir"
@@ -312,8 +313,8 @@ func TestRun(t *testing.T) {
 	})
 
 	pid := r.info.Services["detect"].PID
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	if p, err := os.FindProcess(pid); err != nil || p.Kill() != nil {
+		t.Fatalf("process %d cannot be killed", pid)
 	}
 	r.await("another process of detect", func() bool {
 		info, err := datadir.ReadInfo(dir)
@@ -436,7 +437,10 @@ func TestKill(t *testing.T) {
 	}
 	cmd.Wait()
 	for name, s := range info.Services {
-		eventually(t, "the end of "+name, nil, func() bool { return errors.Is(syscall.Kill(s.PID, 0), syscall.ESRCH) })
+		eventually(t, "the end of "+name, nil, func() bool {
+			p, err := os.FindProcess(s.PID)
+			return err != nil || p.Signal(syscall.Signal(0)) != nil
+		})
 	}
 	if err := os.Remove(filepath.Join(dir, "emulator.json")); err != nil {
 		t.Fatal(err) // launch waits for a new one
@@ -444,6 +448,34 @@ func TestKill(t *testing.T) {
 	r := launch(t, dir, "--profile", "none")
 	defer r.close()
 	checkThrough(t, r)
+}
+
+// TestBrokers: on a Kafka that was there before, with three brokers; the functions
+// own their partitions by consumer groups.
+func TestBrokers(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	r := launch(t, t.TempDir(), "--rate", "100", "--brokers", strings.Join(cluster.ListenAddrs(), ","))
+	defer r.close()
+	if diff := cmp.Diff(cluster.ListenAddrs(), r.info.Kafka); diff != "" {
+		t.Errorf("emulator.json says (-want +got):\n%s", diff)
+	}
+	r.await("records in "+events.TopicAggregates, func() bool { return len(ids(t, r.info.Kafka, events.TopicAggregates)) > 0 })
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.info.Kafka...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	topics, err := kadm.NewClient(client).ListTopics(t.Context(), events.TopicScored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := topics[events.TopicScored]; len(d.Partitions) != 4 || len(d.Partitions[0].Replicas) != 3 {
+		t.Errorf("%d partitions with %d replicas, want 4 with 3", len(d.Partitions), len(d.Partitions[0].Replicas))
+	}
 }
 
 // TestTail: what is in a topic, in one line each.

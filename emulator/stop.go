@@ -69,6 +69,7 @@ func (e *emulator) stop() error {
 	}
 	if e.server != nil {
 		e.server.Close()
+		e.transport.CloseIdleConnections()
 	}
 	if e.sinks != nil {
 		e.sinks.Close()

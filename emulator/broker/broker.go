@@ -14,7 +14,7 @@
 //   - Time retention is applied to compacted topics too: [TopicConfig] sets
 //     retention.ms to -1 on them (topics.go).
 //   - Retention runs only with compaction: [Broker] runs it by itself every
-//     minute.
+//     minute, and [TopicConfig] bounds the size of what is not compacted.
 //   - Positions of groups without members are forgotten after a week: never, here.
 //   - DescribeTopicPartitions answers with a null that Java's tools do not read:
 //     the broker does not offer it, and they fall back.

@@ -250,14 +250,18 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-// TestTopicConfig: time deletes nothing from a topic that is only compacted.
+// TestTopicConfig: nothing is deleted from a topic that is only compacted; any
+// other has a bound on its size.
 func TestTopicConfig(t *testing.T) {
-	for _, c := range []struct{ in, want map[string]string }{
-		{map[string]string{"cleanup.policy": "compact"}, map[string]string{"cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1"}},
-		{map[string]string{"cleanup.policy": "compact", "retention.ms": "5"}, map[string]string{"cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1"}},
-		{map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "5"}, map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "5"}},
-		{map[string]string{"retention.ms": "5"}, map[string]string{"retention.ms": "5"}},
-		{nil, nil},
+	type config = map[string]string
+	for _, c := range []struct{ in, want config }{
+		{config{"cleanup.policy": "compact"}, config{"cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1"}},
+		{config{"cleanup.policy": "compact", "retention.ms": "5"}, config{"cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1"}},
+		{config{"cleanup.policy": "compact,delete", "retention.ms": "5"}, config{"cleanup.policy": "compact,delete", "retention.ms": "5", "retention.bytes": "536870912"}},
+		{config{"retention.ms": "5", "retention.bytes": "7"}, config{"retention.ms": "5", "retention.bytes": "7"}},
+		{config{"retention.bytes": "-1"}, config{"retention.bytes": "536870912"}},
+		{config{"retention.bytes": "1099511627776"}, config{"retention.bytes": "536870912"}},
+		{nil, config{"retention.bytes": "536870912"}},
 	} {
 		in := maps.Clone(c.in)
 		if diff := cmp.Diff(c.want, TopicConfig(c.in)); diff != "" {

@@ -152,9 +152,6 @@ func (s *sender) exchange(ctx context.Context, method, address string, r *reques
 		Method: method, URL: u, Host: u.Host, Header: r.header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: r.content(), ContentLength: int64(len(r.body)),
-		// A connection that the sink has closed while it was idle is tried again
-		// without counting as an attempt.
-		GetBody: func() (io.ReadCloser, error) { return r.content(), nil },
 	}
 	resp, err := s.transport.RoundTrip(req.WithContext(ctx))
 	if err != nil {

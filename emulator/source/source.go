@@ -101,18 +101,6 @@ type topicPartition struct {
 	partition int32
 }
 
-// NewTransport returns a transport with the data plane's bound on connections,
-// times pace.
-func NewTransport(pace int) *http.Transport {
-	poolSize := 100 * max(1, pace)
-	return &http.Transport{
-		MaxIdleConnsPerHost: poolSize,
-		MaxConnsPerHost:     poolSize,
-		IdleConnTimeout:     time.Minute,
-		DisableCompression:  true,
-	}
-}
-
 // Open reads the group's positions, sets those that are missing, and starts to
 // deliver. ctx bounds only that.
 func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
