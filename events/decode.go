@@ -23,6 +23,8 @@ type decoder struct {
 	element int              // index of the array element being read, for its path
 	others  strictjson.Names // unknown fields
 	problem *InvalidError
+
+	withoutFeatures bool // reads over the features of a scored transaction
 }
 
 // field numbers the fields of a payload: a set of them is far cheaper than a

@@ -16,8 +16,19 @@ const (
 // ParseScored reads the data of a TypeScored event into t, as
 // [ParseTransaction] does.
 func ParseScored(data []byte, t *Scored) error {
-	*t = Scored{}
 	var d decoder
+	return d.parseScored(data, t)
+}
+
+// ParseVerdict is ParseScored without the features, which are most of the data:
+// they have to be an object of numbers, but are read over, and t has none.
+func ParseVerdict(data []byte, t *Scored) error {
+	d := decoder{withoutFeatures: true}
+	return d.parseScored(data, t)
+}
+
+func (d *decoder) parseScored(data []byte, t *Scored) error {
+	*t = Scored{}
 	d.open(data, transactionPaths[:])
 	var amount, base string
 	for {
@@ -48,7 +59,11 @@ func (d *decoder) scored(name string, t *Scored, amount, base *string) bool {
 	case "modelVersion":
 		t.ModelVersion = d.text(fieldModelVersion, MaxTextBytes)
 	case "features":
-		t.Features = d.features()
+		if d.withoutFeatures {
+			d.skipFeatures()
+		} else {
+			t.Features = d.features()
+		}
 	default:
 		return d.enriched(name, &t.Enriched, amount, base)
 	}
@@ -121,6 +136,18 @@ func (d *decoder) features() []Feature {
 		return nil
 	}
 	return features
+}
+
+func (d *decoder) skipFeatures() {
+	d.once(fieldFeatures)
+	d.json.Object()
+	for {
+		if _, ok := d.next(); !ok {
+			break
+		}
+		d.json.Num()
+	}
+	d.failed(fieldFeatures)
 }
 
 // AppendScored appends t as ParseScored reads it.

@@ -68,7 +68,7 @@ func newCollector(p *plan, bins *window.Bins, partition int) *collector {
 // collect takes one scored transaction.
 func (c *collector) collect(tx step.Tx, e *events.Event) error {
 	t := &c.scored
-	if err := events.ParseScored(e.Data, t); err != nil {
+	if err := events.ParseVerdict(e.Data, t); err != nil {
 		return err
 	}
 	if t.BaseCurrency != c.plan.base {
