@@ -1,12 +1,15 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"datasurge/emulator/service"
 	"datasurge/emulator/source"
 	"datasurge/emulator/status"
+	"datasurge/knative"
 )
 
 // Pauses between two drawings of the status: on a terminal, and in a log.
@@ -77,10 +80,9 @@ func (d *display) snapshot() *status.Snapshot {
 	for i, src := range d.e.sources {
 		stats[i] = src.Stats()
 	}
-	for _, svc := range d.e.services {
-		f := status.Function{Name: svc.Name()}
+	for _, svc := range d.e.inFlowOrder() {
+		f := status.Function{Name: svc.Name(), Instances: svc.Size()}
 		_, f.Ready, f.Restarts = svc.Counts()
-		f.Instances = max(1, d.e.set.Service(namespaceOf(d.e, svc.Name()), svc.Name()).MinScale)
 		f.Out = float64(outputs[svc.Name()]-d.outputs[svc.Name()]) / seconds
 		var latencies source.Latencies
 		for i, spec := range d.e.set.Sources {
@@ -110,12 +112,20 @@ func (d *display) snapshot() *status.Snapshot {
 // total returns the status at the end. The display has to be closed.
 func (d *display) total() *status.Snapshot { return d.snapshot() }
 
-// namespaceOf is the namespace of the service that runs under a name.
-func namespaceOf(e *emulator, name string) string {
-	for _, s := range e.set.Services {
-		if s.Name == name {
-			return s.Namespace
+// inFlowOrder returns the services as events flow: those without a source, then
+// by the last of their topics in the order in which topics are declared.
+func (e *emulator) inFlowOrder() []*service.Service {
+	rank := make(map[string]int)
+	for _, s := range e.set.Sources {
+		if s.Sink.Ref == nil || s.Sink.Ref.Kind != "Service" {
+			continue
+		}
+		for _, t := range s.Topics {
+			i := slices.IndexFunc(e.set.Topics, func(d *knative.KafkaTopic) bool { return d.Topic == t })
+			rank[s.Sink.Ref.Name] = max(rank[s.Sink.Ref.Name], i+1)
 		}
 	}
-	return ""
+	return slices.SortedStableFunc(slices.Values(e.services), func(a, b *service.Service) int {
+		return rank[a.Name()] - rank[b.Name()]
+	})
 }

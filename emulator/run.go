@@ -49,7 +49,7 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 		return nil
 	})
 	flags.StringVar(&c.dataDir, "data-dir", ".datasurge", "`directory` for what has to last: Kafka's data, emulator.json")
-	flags.Func("brokers", "`host:port,...` of a Kafka to use instead of the embedded one; KAFKA_TLS_* and KAFKA_SASL_* are used as by the functions", func(s string) error {
+	flags.Func("brokers", "`host:port,...` of a Kafka to use instead of the embedded one", func(s string) error {
 		for b := range strings.SplitSeq(s, ",") {
 			if _, _, err := net.SplitHostPort(b); err != nil {
 				return fmt.Errorf("%q is no host:port", b)

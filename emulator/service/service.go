@@ -83,10 +83,9 @@ func Start(cfg Config) *Service {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	s.mu.waiters = make(chan struct{})
-	n := max(1, cfg.Service.MinScale)
-	for i := range n {
+	for i := range s.Size() {
 		label := cfg.Service.Name
-		if n > 1 {
+		if s.Size() > 1 {
 			label = fmt.Sprintf("%s-%d", label, i+1)
 		}
 		s.wg.Go(func() { s.keep(ctx, label) })
@@ -96,6 +95,9 @@ func Start(cfg Config) *Service {
 
 // Name is the service's name.
 func (s *Service) Name() string { return s.cfg.Service.Name }
+
+// Size is the number of instances that are kept running: min-scale, at least one.
+func (s *Service) Size() int { return max(1, s.cfg.Service.MinScale) }
 
 // Instances returns the instances that have a process.
 func (s *Service) Instances() []Instance {

@@ -144,14 +144,22 @@ func (f *Follower) count(rec *kgo.Record) {
 	if rec.Offset < f.mu.begin[rec.Topic][rec.Partition] {
 		return
 	}
-	f.mu.records[rec.Topic]++
+	var function string
 	for i := range rec.Headers {
-		if rec.Headers[i].Key == "ce_source" {
-			if function, ok := strings.CutPrefix(string(rec.Headers[i].Value), sourcePrefix); ok {
-				f.mu.outputs[function]++
+		switch rec.Headers[i].Key {
+		case "ce_source":
+			if name, ok := strings.CutPrefix(string(rec.Headers[i].Value), sourcePrefix); ok {
+				function = name
 			}
-			break
+		case "ce_type":
+			if string(rec.Headers[i].Value) == events.TypeWatermark {
+				return // goes with the events, and is none
+			}
 		}
+	}
+	f.mu.records[rec.Topic]++
+	if function != "" {
+		f.mu.outputs[function]++
 	}
 	if rec.Topic == events.TopicAnomalies {
 		a := Anomaly{Seen: time.Now()}

@@ -151,9 +151,11 @@ func TestFollower(t *testing.T) {
 	}
 	defer f.Close()
 	write(kgo.TryCommit, &kgo.Record{Topic: "t", Headers: of("enrich")}, &kgo.Record{Topic: "t", Partition: 1, Headers: of("detect")})
+	watermark := append(of("enrich"), kgo.RecordHeader{Key: "ce_type", Value: []byte(events.TypeWatermark)})
 	write(kgo.TryAbort, &kgo.Record{Topic: "t", Headers: of("enrich")})
 	write(kgo.TryCommit, &kgo.Record{Topic: events.TopicAnomalies, Value: anomaly, Headers: of("detect")},
-		&kgo.Record{Topic: events.TopicAnomalies, Value: []byte("no anomaly")})
+		&kgo.Record{Topic: events.TopicAnomalies, Value: []byte("no anomaly")},
+		&kgo.Record{Topic: events.TopicAnomalies, Headers: watermark})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := f.CatchUp(ctx); err != nil {
