@@ -9,6 +9,7 @@ import (
 	"datasurge/emulator/service"
 	"datasurge/emulator/source"
 	"datasurge/emulator/status"
+	"datasurge/events"
 	"datasurge/knative"
 )
 
@@ -29,6 +30,7 @@ type display struct {
 	records map[string]int64
 	outputs map[string]int64
 	sources []source.Stats
+	said    int64 // anomalies
 }
 
 func newDisplay(e *emulator) *display {
@@ -43,17 +45,18 @@ func (d *display) close() {
 }
 
 func (d *display) show() {
-	every := lineEvery
-	if d.e.screen.Terminal() {
-		every = drawEvery
-	}
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(drawEvery)
 	defer tick.Stop()
+	line := time.Now()
 	for {
-		if s := d.snapshot(); d.e.screen.Terminal() {
-			d.e.screen.Draw(status.Render(s))
-		} else if s.Elapsed > lineEvery/2 {
-			d.e.log.Info(status.Line(s))
+		if d.e.screen.Terminal() {
+			d.e.screen.Draw(status.Render(d.snapshot()))
+		} else {
+			d.sayAnomalies()
+			if time.Since(line) >= lineEvery {
+				line = time.Now()
+				d.e.log.Info(status.Line(d.snapshot()))
+			}
 		}
 		select {
 		case <-tick.C:
@@ -61,6 +64,16 @@ func (d *display) show() {
 			return
 		}
 	}
+}
+
+// sayAnomalies writes a line for each anomaly that has come, not more than are
+// worth reading.
+func (d *display) sayAnomalies() {
+	n := d.e.follower.Records()[events.TopicAnomalies]
+	for _, a := range d.e.follower.Anomalies(int(min(n-d.said, shownAnomalies))) {
+		d.e.log.Info("anomaly " + a.String())
+	}
+	d.said = n
 }
 
 // shownAnomalies is how many anomalies the status shows.

@@ -321,7 +321,7 @@ func TestRun(t *testing.T) {
 		return err == nil && info.Services["detect"].PID != pid && info.Services["detect"].PID != 0
 	})
 	r.close()
-	for _, want := range []string{"detect     | ", "function ended, starting it again", "went through:", events.TopicAnomalies} {
+	for _, want := range []string{"detect     | ", "large-transaction", "function ended, starting it again", "went through:", events.TopicAnomalies} {
 		if out := content(t, r.out); !strings.Contains(out, want) {
 			t.Errorf("no %q in the output", want)
 		}
