@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"datasurge/events"
@@ -86,6 +85,8 @@ type function struct {
 	outcome rules.Outcome
 	weights []float64
 	text    []byte
+	scored  events.Event
+	anomaly events.Event
 	// decision's Features always hold the names of all features.
 	decision events.Anomaly
 }
@@ -117,12 +118,12 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 	set.Evaluate(f.input, &f.outcome)
 
 	f.decide(set)
-	scored := events.NewScored(&f.decision.Scored)
-	tx.Emit(events.TopicScored, &scored)
+	f.scored = events.NewScored(&f.decision.Scored)
+	tx.Emit(events.TopicScored, &f.scored)
 	if f.decision.Flagged {
 		f.explain()
-		anomaly := events.AnomalyOf(&scored, f.decision.Reasons)
-		tx.Emit(events.TopicAnomalies, &anomaly)
+		f.anomaly = events.AnomalyOf(&f.scored, f.decision.Reasons)
+		tx.Emit(events.TopicAnomalies, &f.anomaly)
 	}
 	f.report()
 	return nil
@@ -186,8 +187,7 @@ func (f *function) explain() {
 	d := &f.decision
 	d.Reasons = d.Reasons[:0]
 	for _, r := range f.outcome.Active {
-		f.text = r.AppendReason(f.text[:0], f.input)
-		d.Reasons = append(d.Reasons, events.Reason{Rule: r.ID, Text: reasonText(f.text, r)})
+		d.Reasons = append(d.Reasons, events.Reason{Rule: r.ID, Text: f.reason(r)})
 	}
 	if f.flaggedByScore() {
 		f.text = append(f.text[:0], "score "...)
@@ -200,19 +200,23 @@ func (f *function) explain() {
 	}
 }
 
-// reasonText ends the reason of r with its id. A reason that has become too long
-// by the values in it is cut; one whose values happen to look like a card
-// number, which no event may hold, gives way to the description.
-func reasonText(reason []byte, r *rules.Compiled) string {
+// reason is the reason of r, and its id. A reason that has become too long by
+// the values in it is cut; one whose values happen to look like a card number,
+// which no event may hold, gives way to the description.
+func (f *function) reason(r *rules.Compiled) string {
 	const most = 900 // with the id below what an anomaly may have
-	text := string(reason)
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "..."
+	f.text = r.AppendReason(f.text[:0], f.input)
+	if len(f.text) > most {
+		f.text = append(bytes.ToValidUTF8(f.text[:most], nil), "..."...)
 	}
-	if events.HasCardNumber(text) {
-		text = r.Description
+	end := len(f.text)
+	f.text = append(f.text, " ("...)
+	f.text = append(f.text, r.ID...)
+	text := string(append(f.text, ')'))
+	if events.HasCardNumber(text[:end]) {
+		return r.Description + text[end:]
 	}
-	return text + " (" + r.ID + ")"
+	return text
 }
 
 func (f *function) report() {

@@ -70,7 +70,8 @@ type enrich struct {
 	gazetteer  *reference.Gazetteer
 	observer   Observer
 	duplicates *duplicates
-	homeKey    []byte // scratch
+	homeKey    []byte       // scratch
+	enriched   events.Event // scratch
 }
 
 // Step implements step.Function.
@@ -108,8 +109,8 @@ func (f *enrich) Step(tx step.Tx, e *events.Event) error {
 		f.homeKey = append(append(f.homeKey[:0], kindHome), out.UserID...)
 		out.DistanceKm = settle(tx, f.homeKey, place)
 	}
-	enriched := events.NewEnriched(&out)
-	tx.Emit(events.TopicEnriched, &enriched)
+	f.enriched = events.NewEnriched(&out)
+	tx.Emit(events.TopicEnriched, &f.enriched)
 	return nil
 }
 

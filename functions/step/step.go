@@ -51,7 +51,8 @@ type Tx interface {
 	Put(key []byte, value any)
 	// Delete removes key; its tombstone is written with the commit.
 	Delete(key []byte)
-	// Emit sends e to topic with the commit. The record key is e.Key.
+	// Emit sends e to topic with the commit. The record key is e.Key. e itself
+	// is copied and may be used again; its data and extensions may not.
 	Emit(topic string, e *events.Event)
 	// Observe tells the engine the event time (ms since the epoch) of the event
 	// being stepped; it moves the watermark unless the event came from an
