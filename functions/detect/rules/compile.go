@@ -161,6 +161,8 @@ func (c *Compiler) plan(r *Compiled, at place) []Problem {
 		// that can reach the limit carry it.
 		r.Metered = true
 		options = append(options, cel.CostLimit(c.limits.RunCost))
+	} else {
+		options = append(options, cel.CustomDecoratorV2(c.compareDirectly))
 	}
 	if r.program, err = c.env.Program(checked, options...); err != nil {
 		return []Problem{at.problem(1, 0, err.Error())}

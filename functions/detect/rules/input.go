@@ -25,6 +25,8 @@ type Input struct {
 	compiler *Compiler
 	values   []ref.Val
 	loaded   []uint32 // the round in which values[i] was loaded
+	numbers  []float64
+	asked    []uint32 // the round in which numbers[i] was asked for
 	round    uint32
 }
 
@@ -35,6 +37,7 @@ func (c *Compiler) NewInput(source Source) *Input {
 	return &Input{
 		source: source, compiler: c, round: 1,
 		values: make([]ref.Val, len(c.kinds)), loaded: make([]uint32, len(c.kinds)),
+		numbers: make([]float64, len(c.kinds)), asked: make([]uint32, len(c.kinds)),
 	}
 }
 
@@ -43,6 +46,7 @@ func (in *Input) Next() {
 	in.round++
 	if in.round == 0 { // wrapped: rounds of long ago would look current
 		clear(in.loaded)
+		clear(in.asked)
 		in.round = 1
 	}
 }
@@ -65,7 +69,7 @@ func (in *Input) load(i int) {
 	in.loaded[i] = in.round
 	switch in.compiler.kinds[i] {
 	case Number:
-		x := types.Double(in.source.Number(i))
+		x := types.Double(in.number(i))
 		if old, ok := in.values[i].(types.Double); !ok || old != x {
 			in.values[i] = x
 		}
@@ -82,6 +86,15 @@ func (in *Input) load(i int) {
 	case Bool:
 		in.values[i] = types.Bool(in.source.Bool(i))
 	}
+}
+
+// number is the value of variable i, a Number, without a box.
+func (in *Input) number(i int) float64 {
+	if in.asked[i] != in.round {
+		in.asked[i] = in.round
+		in.numbers[i] = in.source.Number(i)
+	}
+	return in.numbers[i]
 }
 
 // Parent implements interpreter.Activation.
