@@ -191,11 +191,16 @@ func (d *Dispatcher) commitOffsets(offsets kadm.Offsets) error {
 // Their events under way go on, and come to the new owner again.
 func (d *Dispatcher) revoked(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
 	d.commit()
-	d.forget(nil, nil, lost)
+	d.drop(lost)
 }
 
-// forget drops partitions: results of events under way no longer matter.
+// forget drops partitions that another member has already.
 func (d *Dispatcher) forget(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+	d.drop(lost)
+}
+
+// drop drops partitions: results of events under way no longer matter.
+func (d *Dispatcher) drop(lost map[string][]int32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for topic, partitions := range lost {

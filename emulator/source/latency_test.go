@@ -7,7 +7,7 @@ import (
 
 func TestBuckets(t *testing.T) {
 	last := -1
-	for v := uint64(0); v < 1<<20; v++ {
+	for v := range uint64(1 << 20) {
 		b := bucket(v)
 		if b != last && b != last+1 {
 			t.Fatalf("bucket of %d is %d, of the one before %d", v, b, last)

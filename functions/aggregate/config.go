@@ -3,6 +3,7 @@ package aggregate
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"datasurge/events"
@@ -83,14 +84,15 @@ func (c Config) validate() error {
 
 // settings is what gives stored state its meaning.
 func (c Config) settings() string {
-	text := "windows="
+	var text strings.Builder
+	text.WriteString("windows=")
 	for i, spec := range c.Windows {
 		if i > 0 {
-			text += ","
+			text.WriteString(",")
 		}
-		text += spec.String()
+		text.WriteString(spec.String())
 	}
-	return text + " lateness=" + c.Lateness.String() + " base=" + c.BaseCurrency
+	return text.String() + " lateness=" + c.Lateness.String() + " base=" + c.BaseCurrency
 }
 
 // plan is Config worked out.

@@ -68,11 +68,6 @@ func appendResultKey(dst []byte, d dimension, value string, spec int, start int6
 	return step.AppendTime(append(dst, byte(spec)), start)
 }
 
-func parseResultKey(key []byte) (d dimension, value string, spec int, start int64) {
-	n := len(key) - 9
-	return dimension(key[1]), string(key[2:n]), int(key[n]), step.KeyTime(key)
-}
-
 func appendJournalKey(dst []byte, n uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, kindJournal), n)
 }

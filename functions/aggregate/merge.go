@@ -26,10 +26,8 @@ type merger struct {
 	dirty   []*result  // windows that changed since they were last emitted
 	closed  int64      // windows that end at or before have had their final result
 
-	partial events.Partial
-	key     []byte
-	id      []byte
-	at      []float64
+	key []byte
+	at  []float64
 }
 
 // ledger is what the owner of a series has of it.

@@ -36,7 +36,6 @@ type message struct {
 	event *events.Event
 	from  int   // task that wrote it
 	mark  int64 // watermark of from, when event is nil
-	last  bool
 }
 
 type task struct {

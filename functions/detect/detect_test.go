@@ -125,8 +125,8 @@ func (f *fixture) anomalies(t testing.TB) []events.Anomaly {
 }
 
 func ruleRecord(id, mode, when string) step.Change {
-	return step.Change{Key: id, Value: []byte(fmt.Sprintf(
-		"id: %s\nversion: 7\ndescription: A rule.\nseverity: critical\nweight: 0.5\nmode: %s\nwhen: %q\n", id, mode, when))}
+	return step.Change{Key: id, Value: fmt.Appendf(nil,
+		"id: %s\nversion: 7\ndescription: A rule.\nseverity: critical\nweight: 0.5\nmode: %s\nwhen: %q\n", id, mode, when)}
 }
 
 // TestLargeTransactions: every transaction over 100000 in its own currency is an

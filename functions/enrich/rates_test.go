@@ -105,7 +105,7 @@ func TestRatesTable(t *testing.T) {
 		}
 		last = code
 	}
-	for _, code := range strings.Fields(`USD EUR GBP JPY CHF CAD AUD NZD SEK NOK DKK PLN CZK HUF RON TRY ILS AED SAR ZAR
+	for code := range strings.FieldsSeq(`USD EUR GBP JPY CHF CAD AUD NZD SEK NOK DKK PLN CZK HUF RON TRY ILS AED SAR ZAR
 		INR CNY HKD TWD SGD MYR THB IDR PHP VND KRW MXN BRL ARS CLP COP PEN NGN KES EGP`) {
 		if _, err := c.convert(1, code); err != nil {
 			t.Errorf("%s: %v", code, err)

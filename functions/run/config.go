@@ -6,6 +6,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
@@ -18,7 +19,7 @@ type Config struct {
 
 	Port       int    `envconfig:"PORT" default:"8080" desc:"port of the HTTP server; Knative sets it"`
 	Host       string `envconfig:"HOST" desc:"address that the HTTP server listens on; empty is every address"`
-	PodIP      string `envconfig:"POD_IP" desc:"address at which other instances reach this one to forward events; empty: nothing is forwarded to it"`
+	PodIP      string `envconfig:"POD_IP" desc:"address at which other instances reach this one to forward events; empty: that of its first network interface"`
 	InstanceID string `envconfig:"INSTANCE_ID" desc:"makes the instance a static member of its consumer group: the same partitions after a restart"`
 	AssignURL  string `envconfig:"ASSIGN_URL" desc:"where to ask which partitions are this instance's, instead of joining a consumer group; the emulator sets it"`
 
@@ -98,10 +99,8 @@ func (c *Config) check() error {
 		problems = append(problems, fmt.Errorf("%s=%q is not %s", name, value, want))
 	}
 	oneOf := func(name, value string, allowed ...string) {
-		for _, a := range allowed {
-			if value == a {
-				return
-			}
+		if slices.Contains(allowed, value) {
+			return
 		}
 		wrong(name, value, fmt.Sprintf("one of %q", allowed))
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/twmb/franz-go/plugin/kslog"
 )
 
-// kafkaOptions returns what connects a client to the configured Kafka.
-func kafkaOptions(c *Config, log *slog.Logger) ([]kgo.Opt, error) {
+// KafkaOptions returns what connects a client to the configured Kafka.
+func KafkaOptions(c *Config, log *slog.Logger) ([]kgo.Opt, error) {
 	options := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.SoftwareNameAndVersion("datasurge", version()),

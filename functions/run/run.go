@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,8 +33,8 @@ Without KAFKA_BROKERS the answer to a CloudEvent is what the function emits:
   go run ./functions enrich`
 
 // stopWithin bounds the last requests and commits of a process that is asked to
-// stop. Knative and the emulator kill it later than that.
-const stopWithin = 8 * time.Second
+// stop. The emulator kills it a little later, Knative much later.
+const stopWithin = 3 * time.Second
 
 // Main runs one function until ctx ends, then ends it with everything committed.
 // The function is the first of args, else the variable FUNCTION names it.
@@ -145,14 +146,11 @@ func open(ctx context.Context, c *Config, definition step.Definition, metrics *M
 			close:    func(context.Context) error { return nil },
 		}, nil
 	}
-	kafka, err := kafkaOptions(c, log)
+	kafka, err := KafkaOptions(c, log)
 	if err != nil {
 		return nil, err
 	}
-	address := ""
-	if c.PodIP != "" {
-		address = net.JoinHostPort(c.PodIP, strconv.Itoa(c.Port))
-	}
+	address := net.JoinHostPort(cmp.Or(c.PodIP, ownAddress()), strconv.Itoa(c.Port))
 	engine, err := stream.Open(ctx, stream.Options{
 		Definition:      definition,
 		Kafka:           kafka,
@@ -181,6 +179,20 @@ func open(ctx context.Context, c *Config, definition step.Definition, metrics *M
 			return engine.Close(ctx)
 		},
 	}, nil
+}
+
+// ownAddress is the address of this pod or machine as others see it: the first
+// one that is not local. Without one, other instances cannot be elsewhere.
+func ownAddress() string {
+	addresses, err := net.InterfaceAddrs()
+	if err == nil {
+		for _, a := range addresses {
+			if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() {
+				return ip.IP.String()
+			}
+		}
+	}
+	return "127.0.0.1"
 }
 
 func limits(c *Config) stream.Limits {

@@ -66,7 +66,7 @@ type Tx interface {
 	// smallest over the upstream tasks that write to topic. No event of that
 	// input before it is expected. MinWatermark before its first event.
 	InputWatermark(topic string) int64
-	// Now is the wall clock, fixed for the whole commit.
+	// Now is the wall clock, fixed for the batch of events under way.
 	Now() time.Time
 	// Commit is the number of the commit under way; it only grows.
 	Commit() uint64

@@ -35,6 +35,7 @@ type testbed struct {
 	partitions int
 
 	produced []numbered // in the order of production
+	engines  []*Engine  // all that were started
 }
 
 // numbered is one event of the test: id is unique, n goes to the sum of key.
@@ -199,7 +200,7 @@ func (tb *testbed) awaitWithin(d time.Duration, topic string, n int, counts func
 	for got < n {
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			tb.t.Fatalf("saw %d of %d records in %s: %v", got, n, topic, err)
+			tb.t.Fatalf("saw %d of %d records in %s: %v\n%s", got, n, topic, err, tb.offsets())
 		}
 		for rec := range fetches.RecordsAll() {
 			if counts(rec) {
@@ -207,6 +208,30 @@ func (tb *testbed) awaitWithin(d time.Duration, topic string, n int, counts func
 			}
 		}
 	}
+}
+
+// offsets describes where every topic ends, for all readers and for those with
+// read_committed: where the two differ, a transaction is open.
+func (tb *testbed) offsets() string {
+	var b strings.Builder
+	admin := kadm.NewClient(tb.Client(tb.t))
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, topic := range []string{tb.in, tb.out, ChangelogTopic(tb.def.Name)} {
+		stable, err1 := admin.ListCommittedOffsets(ctx, topic)
+		ends, err2 := admin.ListEndOffsets(ctx, topic)
+		if err := errors.Join(err1, err2); err != nil {
+			return err.Error()
+		}
+		ends.Each(func(o kadm.ListedOffset) {
+			s, _ := stable.Lookup(topic, o.Partition)
+			fmt.Fprintf(&b, "%s/%d ends at %d, stable to %d\n", topic, o.Partition, o.Offset, s.Offset)
+		})
+	}
+	for _, e := range tb.engines {
+		fmt.Fprintf(&b, "an engine stands at %v (%v)\n", e.Positions(), e.Err())
+	}
+	return b.String()
 }
 
 // compare compares what a read_committed reader sees of the output with want. Out
@@ -277,6 +302,7 @@ func (tb *testbed) start(change func(*Options)) *Engine {
 	if err != nil {
 		tb.t.Fatalf("open the engine: %v", err)
 	}
+	tb.engines = append(tb.engines, e)
 	tb.t.Cleanup(func() { stop(tb.t, e) })
 	return e
 }

@@ -416,11 +416,9 @@ func (s *session) work() {
 
 // consume steps what was read from Kafka.
 func (s *session) consume(ctx context.Context, fetches kgo.Fetches) error {
-	for _, failure := range fetches.Errors() {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("read %s partition %d: %w", failure.Topic, failure.Partition, failure.Err)
+	if failures := fetches.Errors(); len(failures) > 0 {
+		f := failures[0]
+		return cmp.Or(ctx.Err(), fmt.Errorf("read %s partition %d: %w", f.Topic, f.Partition, f.Err))
 	}
 	s.work()
 	var e events.Event

@@ -17,6 +17,7 @@ package window
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,10 +53,8 @@ func ParseSpecs(text string) ([]Spec, error) {
 		if err != nil {
 			return nil, fmt.Errorf("windows %q: %w", text, err)
 		}
-		for _, other := range specs {
-			if other == spec {
-				return nil, fmt.Errorf("windows %q: %s is there twice", text, spec)
-			}
+		if slices.Contains(specs, spec) {
+			return nil, fmt.Errorf("windows %q: %s is there twice", text, spec)
 		}
 		specs = append(specs, spec)
 	}

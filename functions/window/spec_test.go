@@ -217,14 +217,15 @@ func TestWindowsAgreeWithTheirDefinition(t *testing.T) {
 func TestGrainsShareSlicesOfEqualWidth(t *testing.T) {
 	var got []string
 	for _, g := range Grains(mustSpecs(t, "1m,5m/1m,1h,1h/1m,15m@5m,10m/5m")) {
-		text := Spec{g.Width, g.Width, g.Offset}.String() + ":"
+		var text strings.Builder
+		text.WriteString(Spec{g.Width, g.Width, g.Offset}.String() + ":")
 		for i, s := range g.Specs {
-			text += " " + s.String()
+			text.WriteString(" " + s.String())
 			if mustSpecs(t, "1m,5m/1m,1h,1h/1m,15m@5m,10m/5m")[g.Index[i]] != s {
 				t.Errorf("index of %s is %d", s, g.Index[i])
 			}
 		}
-		got = append(got, text)
+		got = append(got, text.String())
 	}
 	want := []string{"1m: 1m 5m/1m 1h/1m", "1h: 1h", "15m@5m: 15m@5m", "5m: 10m/5m"}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -16,6 +16,7 @@ package strictjson
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -509,10 +510,8 @@ func (t *Names) Add(name string) bool {
 		t.table[name] = struct{}{}
 		return true
 	}
-	for _, other := range t.few[:t.n] {
-		if other == name {
-			return false
-		}
+	if slices.Contains(t.few[:t.n], name) {
+		return false
 	}
 	if t.n < len(t.few) {
 		t.few[t.n] = name
