@@ -26,6 +26,7 @@ import (
 	"datasurge/emulator/source"
 	"datasurge/emulator/status"
 	"datasurge/emulator/topic"
+	functions "datasurge/functions/run"
 	"datasurge/knative"
 )
 
@@ -162,6 +163,18 @@ func (e *emulator) startKafka(ctx context.Context) error {
 		if err := reach(ctx, e.config.brokers); err != nil {
 			return err
 		}
+	}
+	if e.broker == nil {
+		// Over TLS and with SASL as the functions connect.
+		config, err := functions.ReadConfig()
+		if err != nil {
+			return err
+		}
+		options, err := functions.KafkaOptions(&config, e.log)
+		if err != nil {
+			return err
+		}
+		e.kafka = append(options, e.kafka...)
 	}
 	e.kafka = append(e.kafka, kgo.SeedBrokers(e.kafkaAddr...))
 	client, err := kgo.NewClient(e.kafka...)

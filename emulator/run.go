@@ -165,7 +165,7 @@ func shortTime(groups []string, a slog.Attr) slog.Attr {
 
 // overrides are the variables that every function gets over its manifest.
 func (c *runConfig) overrides(brokers []string) map[string]string {
-	return map[string]string{
+	variables := map[string]string{
 		childEnv:        "1",
 		"KAFKA_BROKERS": strings.Join(brokers, ","),
 		"PROFILE":       c.profile,
@@ -175,4 +175,11 @@ func (c *runConfig) overrides(brokers []string) map[string]string {
 		"HOST":          "127.0.0.1",
 		"GOGC":          strconv.Itoa(gcPercent),
 	}
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		if len(c.brokers) > 0 && (strings.HasPrefix(name, "KAFKA_TLS_") || strings.HasPrefix(name, "KAFKA_SASL_")) {
+			variables[name] = value
+		}
+	}
+	return variables
 }
