@@ -47,42 +47,52 @@ func NewTransaction(t *Transaction) Event {
 }
 
 // NewEnriched returns the event that enrich emits for t.
-func NewEnriched(t *Enriched) Event {
+func NewEnriched(t *Enriched) Event { return (*Arena)(nil).NewEnriched(t) }
+
+// NewEnriched is the function NewEnriched.
+func (a *Arena) NewEnriched(t *Enriched) Event {
 	return Event{
 		ID: t.TransactionID, Source: SourceEnrich, Type: TypeEnriched,
 		Subject: t.UserID, Key: t.UserID, Time: atMillis(t.Time),
-		DataContentType: jsonType, Data: AppendEnriched(make([]byte, 0, 640), t),
+		DataContentType: jsonType,
+		Data:            a.data(640, func(dst []byte) []byte { return AppendEnriched(dst, t) }),
 	}
 }
 
 // NewScored returns the event that detect emits for t.
-func NewScored(t *Scored) Event {
+func NewScored(t *Scored) Event { return (*Arena)(nil).NewScored(t) }
+
+// NewScored is the function NewScored.
+func (a *Arena) NewScored(t *Scored) Event {
 	return Event{
 		ID: t.TransactionID, Source: SourceDetect, Type: TypeScored,
 		Subject: t.UserID, Key: t.UserID, Time: atMillis(t.Time),
-		DataContentType: jsonType, Data: AppendScored(make([]byte, 0, 768+32*len(t.Features)), t),
+		DataContentType: jsonType,
+		Data:            a.data(768+32*len(t.Features), func(dst []byte) []byte { return AppendScored(dst, t) }),
 	}
 }
 
 // NewAnomaly returns the event that detect emits for t besides its NewScored.
 func NewAnomaly(t *Anomaly) Event {
 	scored := NewScored(&t.Scored)
-	return AnomalyOf(&scored, t.Reasons)
+	return (*Arena)(nil).AnomalyOf(&scored, t.Reasons)
 }
 
 // AnomalyOf is NewAnomaly for a transaction whose NewScored there is already:
 // the data of the anomaly is that of scored and reasons, so that what both have
 // in common is encoded once.
-func AnomalyOf(scored *Event, reasons []Reason) Event {
+func (a *Arena) AnomalyOf(scored *Event, reasons []Reason) Event {
 	size := len(scored.Data) + len(`,"reasons":[]`)
 	for i := range reasons {
 		size += len(`{"rule":"","text":""},`) + len(reasons[i].Rule) + len(reasons[i].Text)
 	}
-	data := append(make([]byte, 0, size), scored.Data[:len(scored.Data)-len("}")]...)
 	e := *scored
 	e.ID += "/anomaly"
 	e.Type = TypeAnomaly
-	e.Data = append(appendReasons(data, reasons), '}')
+	e.Data = a.data(size, func(dst []byte) []byte {
+		dst = append(dst, scored.Data[:len(scored.Data)-len("}")]...)
+		return append(appendReasons(dst, reasons), '}')
+	})
 	return e
 }
 

@@ -124,7 +124,7 @@ func TestAnomalyOf(t *testing.T) {
 	for _, reasons := range [][]Reason{nil, {{"score", "is high"}}, {{"a", `"quoted"`}, {"b", "\u00e9"}}} {
 		anomaly := Anomaly{Scored: testScored(), Reasons: reasons}
 		scored := NewScored(&anomaly.Scored)
-		got := AnomalyOf(&scored, reasons)
+		got := new(Arena).AnomalyOf(&scored, reasons)
 		if diff := cmp.Diff(string(AppendAnomaly(nil, &anomaly)), string(got.Data)); diff != "" {
 			t.Errorf("data (-AppendAnomaly +AnomalyOf):\n%s", diff)
 		}

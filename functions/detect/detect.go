@@ -85,6 +85,7 @@ type function struct {
 	outcome rules.Outcome
 	weights []float64
 	text    []byte
+	arena   events.Arena
 	scored  events.Event
 	anomaly events.Event
 	// decision's Features always hold the names of all features.
@@ -118,11 +119,11 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 	set.Evaluate(f.input, &f.outcome)
 
 	f.decide(set)
-	f.scored = events.NewScored(&f.decision.Scored)
+	f.scored = f.arena.NewScored(&f.decision.Scored)
 	tx.Emit(events.TopicScored, &f.scored)
 	if f.decision.Flagged {
 		f.explain()
-		f.anomaly = events.AnomalyOf(&f.scored, f.decision.Reasons)
+		f.anomaly = f.arena.AnomalyOf(&f.scored, f.decision.Reasons)
 		tx.Emit(events.TopicAnomalies, &f.anomaly)
 	}
 	f.report()

@@ -70,7 +70,8 @@ type enrich struct {
 	gazetteer  *reference.Gazetteer
 	observer   Observer
 	duplicates *duplicates
-	homeKey    []byte       // scratch
+	homeKey    []byte // scratch
+	arena      events.Arena
 	enriched   events.Event // scratch
 }
 
@@ -109,7 +110,7 @@ func (f *enrich) Step(tx step.Tx, e *events.Event) error {
 		f.homeKey = append(append(f.homeKey[:0], kindHome), out.UserID...)
 		out.DistanceKm = settle(tx, f.homeKey, place)
 	}
-	f.enriched = events.NewEnriched(&out)
+	f.enriched = f.arena.NewEnriched(&out)
 	tx.Emit(events.TopicEnriched, &f.enriched)
 	return nil
 }
