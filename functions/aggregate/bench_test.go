@@ -71,7 +71,7 @@ func traffic(n, merchants int) []events.Event {
 	return out
 }
 
-func benchFunction(b *testing.B, tx *benchTx, partitions int) *function {
+func benchFunction(b testing.TB, tx *benchTx, partitions int) *function {
 	b.Helper()
 	def, err := Definition(DefaultConfig())
 	if err != nil {
@@ -132,7 +132,7 @@ func BenchmarkCollect(b *testing.B) {
 	})
 }
 
-func tick(b *testing.B, f *function, tx *benchTx) {
+func tick(b testing.TB, f *function, tx *benchTx) {
 	tx.commits++
 	tx.now = tx.now.Add(tickEvery)
 	if err := f.Tick(tx, tx.now); err != nil {
