@@ -16,6 +16,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"datasurge/events"
 	"datasurge/events/kafkarecord"
@@ -74,7 +75,7 @@ func openSession(t *task) (*session, error) {
 		kgo.MaxBufferedRecords(1<<18),
 		kgo.MaxBufferedBytes(64<<20),
 		kgo.RecordDeliveryTimeout(15*time.Second),
-		kgo.RetryTimeout(10*time.Second),
+		kgo.RetryTimeoutFn(retryWithin),
 		// A produce that comes upon the end of the transaction before is tried
 		// again after the next metadata, which would be five seconds later.
 		kgo.MetadataMinAge(50*time.Millisecond),
@@ -95,6 +96,16 @@ func openSession(t *task) (*session, error) {
 		position: map[string]int64{}, lastEvent: time.Now(), swept: time.Now(),
 	}
 	return s, nil
+}
+
+// retryWithin is how long the client tries a request again. The end of a
+// transaction is asked for once: when its answer is lost the changelog tells what
+// happened, and not a broker that may have been restarted in between.
+func retryWithin(key int16) time.Duration {
+	if kmsg.Key(key) == kmsg.EndTxn {
+		return time.Millisecond
+	}
+	return 10 * time.Second
 }
 
 // close lets the client go. After an error the transaction is left to the
