@@ -80,6 +80,7 @@ type function struct {
 	config  Config
 	key     []byte
 	profile profile
+	encoded []byte
 	subject subject
 	input   *rules.Input
 	outcome rules.Outcome
@@ -144,7 +145,11 @@ func (f *function) updateProfile(tx step.Tx, t *events.Enriched) error {
 		return fmt.Errorf("profile of customer %q: %w", t.UserID, err)
 	}
 	f.subject.previousCountry = f.profile.observe(t, &f.subject.features)
-	value.data = f.profile.append(value.data[:0])
+	f.encoded = f.profile.append(f.encoded[:0])
+	if cap(value.data) < len(f.encoded) {
+		value.data = nil // append would double it, and there is one for each customer
+	}
+	value.data = append(value.data[:0], f.encoded...)
 	tx.Put(f.key, value)
 	return nil
 }
