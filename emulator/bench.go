@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -48,7 +49,7 @@ func runBench(ctx context.Context, args []string, out *os.File, errs io.Writer) 
 		}
 	}
 	report, err := bench.Run(ctx, bench.Config{
-		Transactions: *n, Open: open, Command: []string{exe}, Env: []string{childEnv + "=1"}, Progress: errs,
+		Transactions: *n, Open: open, Command: []string{exe}, Env: []string{childEnv + "=1", "GOGC=" + strconv.Itoa(gcPercent)}, Progress: errs,
 	})
 	if err != nil {
 		return err
