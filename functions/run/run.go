@@ -36,6 +36,9 @@ Without KAFKA_BROKERS the answer to a CloudEvent is what the function emits:
 // stop. The emulator kills it a little later, Knative much later.
 const stopWithin = 3 * time.Second
 
+// forwardWithin bounds an event that is sent on to the owner of its partition.
+const forwardWithin = 30 * time.Second
+
 // Main runs one function until ctx ends, then ends it with everything committed.
 // The function is the first of args, else the variable FUNCTION names it.
 //
@@ -168,7 +171,7 @@ func open(ctx context.Context, c *Config, definition step.Definition, metrics *M
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: time.Minute}}
+	client := &http.Client{Timeout: forwardWithin, Transport: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: time.Minute}}
 	return &instance{
 		Function: serve.Engine{Engine: engine, Client: client, Self: address},
 		ready:    engine.Ready,

@@ -135,7 +135,7 @@ func (s *session) probed(result probeResult) {
 			continue
 		}
 		if s.options.Consume {
-			caughtUp = caughtUp && s.position[in.Topic] >= end
+			caughtUp = caughtUp && s.readTo[in.Topic] >= end
 			continue
 		}
 		checked := end

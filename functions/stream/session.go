@@ -46,7 +46,7 @@ type session struct {
 	blocks  [][]byte     // keys of blocks to delete
 	latest  time.Time    // event time of the last event stepped
 
-	position  map[string]int64 // transport kafka: next offset to read, control records included
+	readTo    map[string]int64 // transport kafka: next offset to read, control records included
 	idle      bool
 	lastEvent time.Time
 	probe     *probe
@@ -93,7 +93,7 @@ func openSession(t *task) (*session, error) {
 	}
 	s := &session{
 		task: t, options: o, client: client,
-		position: map[string]int64{}, lastEvent: time.Now(), swept: time.Now(),
+		readTo: map[string]int64{}, lastEvent: time.Now(), swept: time.Now(),
 	}
 	return s, nil
 }
@@ -337,7 +337,7 @@ func (s *session) openInput(ctx context.Context) error {
 		}
 		in.done.markThrough(start.Offset)
 		in.frontier.next = in.done.low
-		s.position[in.Topic] = in.done.low
+		s.readTo[in.Topic] = in.done.low
 		from[in.Topic] = map[int32]kgo.Offset{int32(s.number): kgo.NewOffset().At(in.done.low)}
 	}
 	if s.options.Consume {
@@ -443,7 +443,7 @@ func (s *session) consume(ctx context.Context, fetches kgo.Fetches) error {
 				return err
 			}
 		}
-		s.position[rec.Topic] = rec.Offset + 1
+		s.readTo[rec.Topic] = rec.Offset + 1
 		in.done.markThrough(rec.Offset + 1)
 		if s.events >= s.options.CommitEvents {
 			if err := s.commit(ctx); err != nil {
@@ -707,7 +707,7 @@ func (s *session) commit(ctx context.Context) error {
 	for i := range s.core.inputs {
 		position[s.core.inputs[i].Topic] = s.core.inputs[i].done.low
 	}
-	s.task.position.Store(&position)
+	s.position.Store(&position)
 	return s.answer()
 }
 

@@ -22,6 +22,9 @@ type tables struct {
 	log   *slog.Logger
 }
 
+// quietAfter is how long a table has to be quiet to count as read to its end.
+const quietAfter = 2 * time.Second
+
 func newTables(defs []step.Table, log *slog.Logger) *tables {
 	t := &tables{defs: defs, views: map[string]*atomic.Pointer[any]{}, log: log}
 	for _, def := range defs {
@@ -84,8 +87,8 @@ func (t *tables) follow(ctx context.Context, kafka []kgo.Opt, loaded chan<- stru
 	lastRecord := time.Now()
 	for {
 		// What compaction or an abort left out at the end of a table never
-		// comes: a second without a record ends the loading too.
-		if loaded != nil && (len(missing) == 0 || time.Since(lastRecord) > 2*time.Second) {
+		// comes: some time without a record ends the loading too.
+		if loaded != nil && (len(missing) == 0 || time.Since(lastRecord) > quietAfter) {
 			close(loaded)
 			loaded = nil
 		}
