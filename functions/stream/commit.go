@@ -1,0 +1,221 @@
+package stream
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"datasurge/events"
+	"datasurge/events/kafkarecord"
+)
+
+// changelog addresses rec to this task's partition of the changelog.
+func (s *session) changelog(rec *kgo.Record, key, value []byte) {
+	rec.Topic, rec.Partition = ChangelogTopic(s.options.Definition.Name), int32(s.number)
+	rec.Key, rec.Value = key, value
+	rec.Headers = rec.Headers[:0]
+}
+
+// emit produces one event of the function.
+func (s *session) emit(topic string, e *events.Event) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	n := s.partitions[topic]
+	if n == 0 {
+		return fmt.Errorf("%s emitted to %q, which is not among its outputs", s.options.Definition.Name, topic)
+	}
+	rec := s.records.next()
+	kafkarecord.Write(e, rec)
+	rec.Topic, rec.Partition = topic, int32(s.number%n)
+	if len(rec.Key) > 0 {
+		rec.Partition = int32(PartitionOf(rec.Key, n))
+	}
+	if slices.ContainsFunc(s.announces, func(a announcement) bool { return a.topic == topic }) {
+		s.stamp(rec)
+	}
+	s.produce(s.ctx, rec)
+	return nil
+}
+
+func (s *session) begin() error {
+	if s.open {
+		return nil
+	}
+	if err := s.fault(faultBegin); err != nil {
+		return err
+	}
+	if err := s.client.BeginTransaction(); err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	s.open = true
+	return nil
+}
+
+func (s *session) produce(ctx context.Context, rec *kgo.Record) {
+	s.client.Produce(ctx, rec, s.produced)
+}
+
+func (s *session) produced(rec *kgo.Record, err error) {
+	if err != nil {
+		s.failed.CompareAndSwap(nil, produceError{rec.Topic, err})
+	}
+}
+
+type produceError struct {
+	topic string
+	err   error
+}
+
+func (e produceError) Error() string { return "produce to " + e.topic + ": " + e.err.Error() }
+
+func (e produceError) Unwrap() error { return e.err }
+
+// commit writes what changed and where the input stands, ends the transaction
+// and answers those who wait for it.
+func (s *session) commit(ctx context.Context) error {
+	if !s.dirty() && len(s.blocks) == 0 {
+		return s.answer()
+	}
+	if s.core.err != nil {
+		return s.core.err
+	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	if err := s.fault(faultProduced); err != nil {
+		return err
+	}
+	if err := s.writeChanges(ctx); err != nil {
+		return err
+	}
+	if err := s.end(ctx); err != nil {
+		return err
+	}
+	if err := s.fault(faultEnded); err != nil {
+		return err
+	}
+	name, now := s.options.Definition.Name, time.Now()
+	s.options.Observer.Batch(name, s.events, now.Sub(s.since))
+	if !s.latest.IsZero() {
+		s.options.Observer.Latency(name, now.Sub(s.latest))
+		s.latest = time.Time{}
+	}
+	s.core.state.committed()
+	s.core.commit++
+	s.events, s.blocks = 0, nil
+	position := make(map[string]int64, len(s.core.inputs))
+	for i := range s.core.inputs {
+		position[s.core.inputs[i].Topic] = s.core.inputs[i].done.low
+	}
+	s.position.Store(&position)
+	return s.answer()
+}
+
+func (s *session) answer() error {
+	for _, d := range s.waiting {
+		d.reply(nil)
+	}
+	clear(s.waiting)
+	s.waiting = s.waiting[:0]
+	return nil
+}
+
+// writeChanges produces the last value of each changed key, the changed blocks
+// of offsets and, last, the meta record.
+func (s *session) writeChanges(ctx context.Context) error {
+	c := s.core
+	for _, d := range c.state.dirty {
+		var value []byte
+		if v := d.entry.value; v != nil {
+			start := len(s.records.bytes)
+			if at, ok := v.(seenAt); ok {
+				s.records.bytes = binary.AppendVarint(s.records.bytes, int64(at))
+			} else {
+				codec, ok := c.def.Codecs[d.key[0]]
+				if !ok {
+					return fmt.Errorf("%s put a value at a key of kind %#x, for which it has no codec", c.def.Name, d.key[0])
+				}
+				s.records.bytes = codec.Append(s.records.bytes, v)
+			}
+			value = s.records.bytes[start:len(s.records.bytes):len(s.records.bytes)]
+		}
+		rec := s.records.next()
+		s.changelog(rec, s.records.copyOf(d.key), value)
+		s.produce(ctx, rec)
+	}
+	for i := range c.inputs {
+		for n, b := range c.inputs[i].done.blocks {
+			if b.dirty {
+				b.dirty = false
+				rec := s.records.next()
+				s.changelog(rec, appendBlockKey(nil, i, n), appendBlock(nil, b))
+				s.produce(ctx, rec)
+			}
+		}
+	}
+	if s.options.Consume {
+		s.dropBlocks()
+	}
+	for _, key := range s.blocks {
+		rec := s.records.next()
+		s.changelog(rec, key, nil)
+		s.produce(ctx, rec)
+	}
+	m := meta{owner: s.options.Address, commit: c.commit, settings: settingsHash(c.def, s.partitions, c.tasks)}
+	for i := range c.inputs {
+		in := &c.inputs[i]
+		m.inputs = append(m.inputs, metaInput{in.Topic, in.done.low, *in.mark})
+	}
+	rec := s.records.next()
+	s.changelog(rec, []byte{kindMeta}, m.append(nil))
+	s.produce(ctx, rec)
+	return nil
+}
+
+// dropBlocks deletes the blocks that reading in order has passed, left over from
+// an earlier run under transport http.
+func (s *session) dropBlocks() {
+	for i := range s.core.inputs {
+		done := &s.core.inputs[i].done
+		for n := range done.blocks {
+			if (n+1)*blockSize <= done.low {
+				delete(done.blocks, n)
+				s.blocks = append(s.blocks, appendBlockKey(nil, i, n))
+			}
+		}
+	}
+}
+
+// end flushes and commits the open transaction.
+func (s *session) end(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if err := s.client.Flush(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	// EndTransaction would commit what succeeded and be silent about the rest.
+	if failed := s.failed.Load(); failed != nil {
+		return failed.(produceError)
+	}
+	if err := s.fault(faultFlushed); err != nil {
+		return err
+	}
+	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	s.open = false
+	s.records.reset()
+	return nil
+}
+
+func (s *session) fault(at faultPoint) error {
+	if s.options.fault == nil || s.core == nil || s.core.fn == nil && at != faultRestore {
+		return nil
+	}
+	return s.options.fault(s.number, at)
+}

@@ -1,0 +1,274 @@
+package stream
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"datasurge/events"
+	"datasurge/events/kafkarecord"
+)
+
+// openInput checks that the input still has what is to be read next, and under
+// transport kafka begins to read it.
+func (s *session) openInput(ctx context.Context) error {
+	def := &s.options.Definition
+	if len(def.Inputs) == 0 {
+		return nil
+	}
+	var topics []string
+	for _, in := range def.Inputs {
+		if s.number < s.partitions[in.Topic] {
+			topics = append(topics, in.Topic)
+		}
+	}
+	starts, err := kadm.NewClient(s.client).ListStartOffsets(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("list the start offsets of the input: %w", err)
+	}
+	from := map[string]map[int32]kgo.Offset{}
+	for i := range s.core.inputs {
+		in := &s.core.inputs[i]
+		start, ok := starts.Lookup(in.Topic, int32(s.number))
+		if !ok {
+			continue
+		}
+		if start.Err != nil {
+			return fmt.Errorf("list the start offset of %s partition %d: %w", in.Topic, s.number, start.Err)
+		}
+		if missing := start.Offset - in.done.low; missing > 0 && in.done.low > 0 && s.options.Consume {
+			s.log.Error("records were deleted from the input before they were processed",
+				slog.String("topic", in.Topic), slog.Int64("checkpoint", in.done.low), slog.Int64("log_start", start.Offset))
+			if !s.options.ResumeTruncated {
+				return fmt.Errorf("%w: %s partition %d begins at offset %d and the checkpoint is %d, so up to %d records were deleted unprocessed; set INPUT_TRUNCATED=resume to go on without them",
+					ErrRefused, in.Topic, s.number, start.Offset, in.done.low, missing)
+			}
+		}
+		in.done.markThrough(start.Offset)
+		in.frontier.next = in.done.low
+		s.readTo[in.Topic] = in.done.low
+		from[in.Topic] = map[int32]kgo.Offset{int32(s.number): kgo.NewOffset().At(in.done.low)}
+	}
+	if s.options.Consume {
+		s.client.AddConsumePartitions(from)
+	}
+	return nil
+}
+
+// process steps events and commits until it is stopped or something fails.
+func (s *session) process(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var fetched chan kgo.Fetches
+	if s.options.Consume && len(s.options.Definition.Inputs) > 0 {
+		fetched = make(chan kgo.Fetches)
+		reading := make(chan struct{})
+		go func() {
+			defer close(reading)
+			for ctx.Err() == nil {
+				fetches := s.client.PollRecords(ctx, s.options.CommitEvents/2)
+				select {
+				case fetched <- fetches:
+				case <-ctx.Done():
+				}
+			}
+		}()
+		defer func() { cancel(); <-reading }()
+	}
+	ticker := time.NewTicker(s.options.Definition.TickEvery)
+	defer ticker.Stop()
+	due := time.NewTimer(time.Hour)
+	defer due.Stop()
+	s.probe = newProbe(ctx)
+	for {
+		var err error
+		select {
+		case fetches := <-fetched:
+			err = s.consume(ctx, fetches)
+		case d := <-s.inbox:
+			err = s.deliver(ctx, d)
+		case <-ticker.C:
+			err = s.tick(ctx, false)
+		case <-due.C:
+			err = s.commit(ctx)
+		case result := <-s.probe.results:
+			s.probed(result)
+		case <-s.stop:
+			if err = s.tick(ctx, true); err == nil {
+				err = s.commit(ctx)
+			}
+			if err == nil {
+				err = errStopped
+			}
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if s.dirty() {
+			wait := time.Until(s.since.Add(s.options.CommitInterval))
+			if len(s.waiting) > 0 || s.events >= s.options.CommitEvents || wait <= 0 {
+				if err := s.commit(ctx); err != nil {
+					return err
+				}
+			} else {
+				due.Reset(wait)
+			}
+		}
+	}
+}
+
+// dirty reports whether there is something to commit.
+func (s *session) dirty() bool {
+	return s.open || s.events > 0 || len(s.core.state.dirty) > 0
+}
+
+// work marks the begin of a batch: the wall clock and the tables are fixed for
+// it.
+func (s *session) work() {
+	s.core.now = time.Now()
+	if !s.dirty() {
+		s.since = s.core.now
+		s.engine.tables.fix(s.core.tables)
+	}
+}
+
+// consume steps what was read from Kafka.
+func (s *session) consume(ctx context.Context, fetches kgo.Fetches) error {
+	if failures := fetches.Errors(); len(failures) > 0 {
+		f := failures[0]
+		return cmp.Or(ctx.Err(), fmt.Errorf("read %s partition %d: %w", f.Topic, f.Partition, f.Err))
+	}
+	s.work()
+	var e events.Event
+	for rec := range fetches.RecordsAll() {
+		in := s.core.inputFor(rec.Topic, "")
+		if in == nil {
+			continue // the last of the changelog, after it was removed
+		}
+		if !rec.Attrs.IsControl() {
+			if err := s.consumeRecord(ctx, in, rec, &e); err != nil {
+				return err
+			}
+		}
+		s.readTo[rec.Topic] = rec.Offset + 1
+		in.done.markThrough(rec.Offset + 1)
+		if s.events >= s.options.CommitEvents {
+			if err := s.commit(ctx); err != nil {
+				return err
+			}
+			s.work()
+		}
+	}
+	return nil
+}
+
+func (s *session) consumeRecord(ctx context.Context, in *input, rec *kgo.Record, e *events.Event) error {
+	s.events++
+	var result outcome
+	err := kafkarecord.Read(rec, e, s.engine.mapping)
+	if err != nil {
+		result = outcomeInvalid
+	} else {
+		result, err = s.handle(in, rec.Offset, e, true)
+	}
+	if result != outcomeInvalid {
+		return err
+	}
+	dead := events.NewDeadLetter(s.options.Definition.Name, err.Error(), kafkarecord.Original(rec))
+	s.core.Emit(events.TopicDeadLetters, &dead)
+	return s.core.err
+}
+
+// handle steps one event and counts what became of it.
+func (s *session) handle(in *input, offset int64, e *events.Event, ordered bool) (outcome, error) {
+	var result outcome
+	var err error
+	name := poisonKey{in.Topic, offset, ""}
+	if offset == noOffset {
+		name.id = e.Source + " " + e.ID
+	}
+	if len(s.poison) > 0 && s.poison[name] != nil {
+		result, err = outcomeInvalid, &events.InvalidError{Path: "$", Reason: s.poison[name].Error()}
+	} else if result, err = s.core.handle(in, offset, e, ordered); err != nil && result != outcomeInvalid {
+		if s.core.err == nil {
+			s.poison[name] = fmt.Errorf("%s failed on it: %w", s.options.Definition.Name, err)
+		}
+		return result, err
+	}
+	if e.Type != events.TypeWatermark {
+		s.lastEvent, s.idle = s.core.now, false
+		if !e.Time.IsZero() {
+			s.latest = e.Time
+		}
+		s.options.Observer.Event(s.options.Definition.Name, e.Type, resultNames[result])
+	}
+	return result, err
+}
+
+var resultNames = [...]string{outcomeDone: "ok", outcomeDuplicate: "duplicate", outcomeLate: "late", outcomeInvalid: "invalid"}
+
+// deliver steps d and everything else that waits, in the order of offsets.
+func (s *session) deliver(ctx context.Context, d *delivery) error {
+	s.work()
+	batch := []*delivery{d}
+	for len(batch) < s.options.CommitEvents {
+		select {
+		case d := <-s.inbox:
+			batch = append(batch, d)
+			continue
+		default:
+		}
+		break
+	}
+	slices.SortStableFunc(batch, func(a, b *delivery) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.offset, b.offset))
+	})
+	s.waiting = append(s.waiting, batch...)
+	for _, d := range batch {
+		s.events++
+		in := s.core.inputFor(d.topic, d.event.Type)
+		if in == nil {
+			d.reply(unknownType(s.options.Definition.Name, d.event.Type))
+			continue
+		}
+		result, err := s.handle(in, d.offset, d.event, false)
+		if result == outcomeInvalid {
+			d.reply(err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tick hands the function the time and tells downstream about the watermark.
+// The last tick before a stop waits for no gap.
+func (s *session) tick(ctx context.Context, last bool) error {
+	s.work()
+	patience := s.core.limits.GapPatience
+	if last {
+		patience = 0
+	}
+	if err := s.core.tick(patience); err != nil {
+		return err
+	}
+	s.options.Observer.Watermark(s.options.Definition.Name, s.number, s.core.announced)
+	s.announceWatermark(ctx)
+	if s.core.now.Sub(s.swept) > time.Minute {
+		s.swept = s.core.now
+		s.core.forgetSeen()
+		s.blocks = append(s.blocks, s.core.forgetOld()...)
+	}
+	if s.core.now.Sub(s.lastEvent) >= s.core.limits.IdleAfter && !s.idle && len(s.announces) > 0 {
+		s.probe.start(s)
+	}
+	return s.core.err
+}

@@ -1,0 +1,149 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"datasurge/functions/step"
+)
+
+// restore reads the changelog up to the own owner record and builds the core.
+func (s *session) restore(ctx context.Context) error {
+	started := time.Now()
+	def := &s.options.Definition
+	s.core = newCore(def, s.options.Limits, s.number, s.engine.taskCount(s.partitions))
+	s.core.out = s.emit
+	s.core.now = time.Now()
+	topic := ChangelogTopic(def.Name)
+	s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {int32(s.number): kgo.NewOffset().AtStart()}})
+	n, found := 0, false
+	for !found {
+		if err := s.fault(faultRestore); err != nil {
+			return err
+		}
+		fetches := s.client.PollRecords(ctx, 10_000)
+		if err := fetches.Err0(); err != nil {
+			return err
+		}
+		if errs := fetches.Errors(); len(errs) > 0 {
+			return fmt.Errorf("read %s partition %d: %w", topic, s.number, errs[0].Err)
+		}
+		for rec := range fetches.RecordsAll() {
+			if rec.Attrs.IsControl() {
+				continue
+			}
+			n++
+			if err := s.restoreRecord(rec); err != nil {
+				return fmt.Errorf("%s partition %d offset %d: %w", topic, s.number, rec.Offset, err)
+			}
+			if rec.Key[0] == kindOwner && bytes.HasPrefix(rec.Value, s.nonce) {
+				found = true
+				break
+			}
+		}
+		select {
+		case <-s.stop:
+			return errStopped
+		default:
+		}
+	}
+	s.client.RemoveConsumePartitions(map[string][]int32{topic: {int32(s.number)}})
+	s.core.state.dirty = s.core.state.dirty[:0]
+	s.core.start(s.partitions)
+	for _, out := range def.Outputs {
+		if out.Watermarks {
+			for p := range s.partitions[out.Topic] {
+				s.announces = append(s.announces, announcement{topic: out.Topic, partition: int32(p), watermark: step.MinWatermark})
+			}
+		}
+	}
+	s.options.Observer.Restored(def.Name, s.number, n, time.Since(started))
+	s.log.Info("partition taken over", slog.Int("records_restored", n), slog.Duration("took", time.Since(started)))
+	return nil
+}
+
+func (s *session) restoreRecord(rec *kgo.Record) error {
+	if len(rec.Key) == 0 {
+		return fmt.Errorf("a record without a key does not belong in a changelog: %w", ErrRefused)
+	}
+	c := s.core
+	var err error
+	switch kind := rec.Key[0]; kind {
+	case kindOwner:
+	case kindMeta:
+		err = s.restoreMeta(rec.Value)
+	case kindBlock:
+		err = s.restoreBlock(rec.Key, rec.Value)
+	case kindSeen:
+		r := reader{data: rec.Value}
+		if rec.Value == nil {
+			c.state.restored(rec.Key, nil)
+		} else {
+			c.state.restored(rec.Key, seenAt(r.varint()))
+		}
+		err = r.err
+	default:
+		codec, ok := c.def.Codecs[kind]
+		if !ok {
+			return fmt.Errorf("key kind %#x is not known to this binary: %w", kind, ErrRefused)
+		}
+		if rec.Value == nil {
+			c.state.restored(rec.Key, nil)
+			return nil
+		}
+		var value any
+		if value, err = codec.Parse(rec.Value); err == nil {
+			c.state.restored(rec.Key, value)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w; run the binary that wrote it, or reset the function's state", ErrRefused, err)
+	}
+	return nil
+}
+
+func (s *session) restoreMeta(value []byte) error {
+	m, err := parseMeta(value)
+	if err != nil {
+		return err
+	}
+	def := &s.options.Definition
+	if want := settingsHash(def, s.partitions, s.core.tasks); m.settings != want {
+		return fmt.Errorf("it was written under other settings (windows, lateness or partition counts) than %q", def.Settings)
+	}
+	s.core.commit = m.commit + 1
+	for _, stored := range m.inputs {
+		for i := range s.core.inputs {
+			if in := &s.core.inputs[i]; in.Topic == stored.topic {
+				in.done.low = stored.low
+				in.mark = new(stored.watermark)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *session) restoreBlock(key, value []byte) error {
+	if len(key) != 10 || int(key[1]) >= len(s.core.inputs) {
+		return fmt.Errorf("a key of a block of offsets is damaged: %x", key)
+	}
+	done, n := &s.core.inputs[key[1]].done, step.KeyTime(key)
+	if value == nil {
+		delete(done.blocks, n)
+		return nil
+	}
+	b, err := parseBlock(value)
+	if err != nil {
+		return err
+	}
+	if done.blocks == nil {
+		done.blocks = map[int64]*block{}
+	}
+	done.blocks[n] = b
+	return nil
+}
