@@ -3,14 +3,36 @@ package stream
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/functions/step"
 )
+
+// silentFor is how long a changelog that is being restored may give nothing. What
+// is sought was committed before, so it is there or something is wrong.
+const silentFor = 15 * time.Second
+
+// silence says how far a restore came that found no owner record of its own.
+func (s *session) silence(ctx context.Context, topic string, read int) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	admin := kadm.NewClient(s.client)
+	stable, err1 := admin.ListCommittedOffsets(ctx, topic)
+	ends, err2 := admin.ListEndOffsets(ctx, topic)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	to, _ := stable.Lookup(topic, int32(s.number))
+	end, _ := ends.Lookup(topic, int32(s.number))
+	return fmt.Errorf("%s partition %d gave %d records and then nothing for %v; it ends at offset %d and is stable to %d",
+		topic, s.number, read, silentFor, end.Offset, to.Offset)
+}
 
 // restore reads the changelog up to the own owner record and builds the core.
 func (s *session) restore(ctx context.Context) error {
@@ -26,11 +48,13 @@ func (s *session) restore(ctx context.Context) error {
 		if err := s.fault(faultRestore); err != nil {
 			return err
 		}
-		fetches := s.client.PollRecords(ctx, 10_000)
-		if err := fetches.Err0(); err != nil {
-			return err
-		}
+		poll, cancel := context.WithTimeout(ctx, silentFor)
+		fetches := s.client.PollRecords(poll, 10_000)
+		cancel()
 		if errs := fetches.Errors(); len(errs) > 0 {
+			if ctx.Err() == nil && errors.Is(errs[0].Err, context.DeadlineExceeded) {
+				return s.silence(ctx, topic, n)
+			}
 			return fmt.Errorf("read %s partition %d: %w", topic, s.number, errs[0].Err)
 		}
 		for rec := range fetches.RecordsAll() {

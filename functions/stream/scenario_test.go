@@ -672,3 +672,26 @@ func randomSchedule(t *testing.T, b kafkatest.Backend, seed uint64) {
 	tb.start(nil)
 	tb.check()
 }
+
+// A transaction that somebody leaves open in the changelog hides all that follows
+// from readers. A restore does not wait for it for ever without a word.
+func TestScenario10AnOpenTransactionInTheChangelog(t *testing.T) {
+	fakeTime(t, func(t *testing.T, b kafkatest.Backend) {
+		tb := newTestbed(t, b, 1)
+		stranger := tb.Client(t, kgo.TransactionalID("stranger"), kgo.TransactionTimeout(10*time.Minute), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		if err := stranger.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		left := &kgo.Record{Topic: ChangelogTopic(tb.def.Name), Key: []byte{kindSum, 'x'}, Value: []byte{2, 2}}
+		if err := stranger.ProduceSync(t.Context(), left).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		e := tb.start(nil)
+		tb.produce(100, 5, start)
+		e.awaitTakeover(t, 1) // the first gave up
+		if err := stranger.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+			t.Fatal(err)
+		}
+		tb.check()
+	})
+}
