@@ -23,7 +23,6 @@ var rewrite = flag.Bool("rewrite", false, "write the table of variables into the
 // rows returns the README's table of variables, made from the tags of Config.
 func rows(t reflect.Type, prefix string) (lines []string) {
 	for field := range t.Fields() {
-		field := field
 		name := prefix + field.Tag.Get("envconfig")
 		if field.Type.Kind() == reflect.Struct {
 			lines = append(lines, rows(field.Type, name+"_")...)
