@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,12 +138,20 @@ func TestScenario04AZombieTriesATimerOnlyCommit(t *testing.T) {
 	fakeTime(t, func(t *testing.T, b kafkatest.Backend) {
 		tb := newTestbed(t, b, 1)
 		tb.def.New = func(step.Task) step.Function { return &timer{sums{out: tb.out}} }
-		zombie := tb.start(nil)
+		var asleep atomic.Bool
+		fault, reached, resume := pauseAt(faultBegin, 1)
+		zombie := tb.start(func(o *Options) {
+			o.fault = func(task int, at faultPoint) error {
+				if asleep.Load() {
+					return fault(task, at)
+				}
+				return nil
+			}
+		})
 		tb.produce(10, 3, start)
 		tb.check()
 		// The zombie sleeps on a commit that a tick made, not an event.
-		fault, reached, resume := pauseAt(faultBegin, 1)
-		zombie.options.fault = fault
+		asleep.Store(true)
 		<-reached
 		successor := tb.start(nil)
 		tb.ready(successor)
