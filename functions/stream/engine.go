@@ -320,7 +320,7 @@ func (e *Engine) topicPartitions(ctx context.Context, client *kgo.Client) (map[s
 	for _, topic := range topics {
 		detail, ok := listed[topic]
 		if !ok || detail.Err != nil || len(detail.Partitions) == 0 {
-			return nil, fmt.Errorf("topic %q is needed by %s and does not exist; create it (knative/topics.yaml) or start with the emulator", topic, def.Name)
+			return nil, fmt.Errorf("topic %q is needed by %s and %w; create it (knative/topics-*.yaml) or start with the emulator", topic, def.Name, errNoTopic)
 		}
 		counts[topic] = len(detail.Partitions)
 	}
@@ -344,12 +344,30 @@ func (e *Engine) taskCount(partitions map[string]int) int {
 	return n
 }
 
+// errNoTopic: a topic is not there, or not every broker knows of it yet.
+var errNoTopic = errors.New("does not exist")
+
+// topicsWithin is how long Open waits for topics that are just being created.
+const topicsWithin = 20 * time.Second
+
 func (e *Engine) countTasks(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, topicsWithin)
 	defer cancel()
-	counts, err := e.topicPartitions(ctx, e.lookup.client)
-	if err != nil {
-		return 0, err
+	for warned := false; ; warned = true {
+		counts, err := e.topicPartitions(ctx, e.lookup.client)
+		if err == nil {
+			return e.taskCount(counts), nil
+		}
+		if !errors.Is(err, errNoTopic) {
+			return 0, err
+		}
+		if !warned {
+			e.options.Logger.Warn("waiting for a topic", slog.Any("error", err))
+		}
+		select {
+		case <-time.After(250 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, err
+		}
 	}
-	return e.taskCount(counts), nil
 }

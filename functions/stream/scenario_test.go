@@ -704,3 +704,16 @@ func TestScenario10AnOpenTransactionInTheChangelog(t *testing.T) {
 		tb.check()
 	})
 }
+
+func TestAMissingTopicIsNamed(t *testing.T) {
+	fakeTime(t, func(t *testing.T, b kafkatest.Backend) {
+		tb := newTestbed(t, b, 1)
+		o := Options{Definition: tb.def, Kafka: tb.Opts(), Owner: Static{}}
+		o.Definition.Outputs = append(o.Definition.Outputs, step.Output{Topic: "later"}, step.Output{Topic: "never"})
+		time.AfterFunc(5*time.Second, func() { tb.CreateTopic(t, "later", 1, nil) })
+		_, err := Open(t.Context(), o)
+		if !errors.Is(err, errNoTopic) || !strings.Contains(err.Error(), `"never"`) {
+			t.Fatalf("Open returned %v", err)
+		}
+	})
+}
