@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -353,21 +354,24 @@ const topicsWithin = 20 * time.Second
 func (e *Engine) countTasks(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, topicsWithin)
 	defer cancel()
-	for warned := false; ; warned = true {
+	var missing error
+	for {
 		counts, err := e.topicPartitions(ctx, e.lookup.client)
-		if err == nil {
+		switch {
+		case err == nil:
 			return e.taskCount(counts), nil
-		}
-		if !errors.Is(err, errNoTopic) {
+		case ctx.Err() != nil:
+			return 0, cmp.Or(missing, err)
+		case !errors.Is(err, errNoTopic):
 			return 0, err
 		}
-		if !warned {
+		if missing == nil {
 			e.options.Logger.Warn("waiting for a topic", slog.Any("error", err))
 		}
+		missing = err
 		select {
 		case <-time.After(250 * time.Millisecond):
 		case <-ctx.Done():
-			return 0, err
 		}
 	}
 }
