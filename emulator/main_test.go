@@ -108,6 +108,7 @@ func TestErrors(t *testing.T) {
 		{"bad value", []string{"run", "--rate", "many"}, []string{"-rate", `"many"`}},
 		{"bad rate", []string{"run", "--rate", "0"}, []string{"--rate 0", "--profile none"}},
 		{"bad profile", []string{"run", "--profile", "fast"}, []string{`--profile "fast"`, "live"}},
+		{"later profile", []string{"run", "--profile", "handbook"}, []string{"--profile handbook", "live"}},
 		{"bad pace", []string{"run", "--pace", "0"}, []string{"--pace 0", "1 to 100"}},
 		{"argument", []string{"run", "now"}, []string{`"now"`}},
 		{"bad brokers", []string{"run", "--brokers", "kafka"}, []string{`"kafka"`, "host:port"}},

@@ -61,7 +61,7 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 	flags.StringVar(&c.kafkaAddr, "kafka-addr", "127.0.0.1:9092", "`host:port` of the embedded Kafka; with host 0.0.0.0 clients are told this machine's name")
 	flags.StringVar(&c.httpAddr, "http-addr", "127.0.0.1:8080", "`host:port` at which functions and sinks are reached")
 	flags.DurationVar(&c.duration, "duration", 0, "stop after this `time` (default: run until Ctrl-C)")
-	flags.StringVar(&c.profile, "profile", "live", "what is generated: live, handbook, or none, when somebody else produces")
+	flags.StringVar(&c.profile, "profile", "live", "what is generated: live, or none, when somebody else produces")
 	flags.IntVar(&c.rate, "rate", 1000, "transactions generated per second")
 	flags.IntVar(&c.pace, "pace", 1, "lift the bounds of a KafkaSource (99 events under way, ordered 250 a second) `times`, as if it had that many dispatchers")
 	if err := parse(flags, args, out); err != nil {
@@ -70,8 +70,10 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 	switch {
 	case flags.NArg() > 0:
 		return c, fmt.Errorf("unexpected argument %q; emulator run -h lists the arguments", flags.Arg(0))
-	case c.profile != "live" && c.profile != "handbook" && c.profile != "none":
-		return c, fmt.Errorf("--profile %q: want live, handbook or none", c.profile)
+	case c.profile == "handbook":
+		return c, errors.New("--profile handbook: this version does not have the Handbook's data set yet; want live or none")
+	case c.profile != "live" && c.profile != "none":
+		return c, fmt.Errorf("--profile %q: want live or none", c.profile)
 	case c.rate < 1:
 		return c, fmt.Errorf("--rate %d: want at least 1; --profile none generates nothing", c.rate)
 	case c.pace < 1 || c.pace > 100:
