@@ -167,6 +167,13 @@ func TestThreeInstancesUnderHTTP(t *testing.T) {
 			doubled++
 		}
 	}
+	if len(seen) != count {
+		for _, e := range p.placed(events.TopicEnriched, run) {
+			if seen[e.ID] == 0 {
+				t.Logf("not scored: %s, partition %s, offset %s", e.ID, e.Extension(events.ExtPartition), e.Extension(events.ExtOffset))
+			}
+		}
+	}
 	if len(seen) != count || doubled > 0 {
 		t.Errorf("%d of %d transactions are scored, %d of them more than once", len(seen), count, doubled)
 	}
