@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -205,8 +206,14 @@ func (s *session) end(ctx context.Context) error {
 	if err := s.fault(faultFlushed); err != nil {
 		return err
 	}
+	asked := s.ends.Load()
 	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		return fmt.Errorf("commit: %w", err)
+	}
+	if s.ends.Load() == asked {
+		// The client ends a transaction by itself when it believes that nothing
+		// was produced in it, as after a topic was missing from its metadata.
+		return errors.New("commit: the client did not ask the broker to end the transaction")
 	}
 	s.open = false
 	s.records.reset()

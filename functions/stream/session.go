@@ -21,6 +21,7 @@ type session struct {
 	*task
 	options *Options
 	client  *kgo.Client
+	ends    endCounter
 	core    *core
 	nonce   []byte
 	// partitions is the partition count of every topic of the function.
@@ -46,7 +47,10 @@ type session struct {
 func openSession(t *task) (*session, error) {
 	o := &t.engine.options
 	name := fmt.Sprintf("%s-%d", o.Definition.Name, t.number)
-	client, err := kgo.NewClient(append(slices.Clone(o.Kafka),
+	s := &session{task: t, options: o, readTo: map[string]int64{}, lastEvent: time.Now(), swept: time.Now()}
+	var err error
+	s.client, err = kgo.NewClient(append(slices.Clone(o.Kafka),
+		kgo.WithHooks(&s.ends),
 		kgo.ClientID("datasurge-"+name),
 		kgo.TransactionalID(name),
 		kgo.TransactionTimeout(10*time.Second),
@@ -72,11 +76,17 @@ func openSession(t *task) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{
-		task: t, options: o, client: client,
-		readTo: map[string]int64{}, lastEvent: time.Now(), swept: time.Now(),
-	}
 	return s, nil
+}
+
+// endCounter counts the requests to end a transaction that were sent.
+type endCounter struct{ atomic.Int64 }
+
+// OnBrokerWrite implements kgo.HookBrokerWrite.
+func (c *endCounter) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	if err == nil && kmsg.Key(key) == kmsg.EndTxn {
+		c.Add(1)
+	}
 }
 
 // retryWithin is how long the client tries a request again. The end of a
