@@ -80,7 +80,8 @@ func (e produceError) Unwrap() error { return e.err }
 // and answers those who wait for it.
 func (s *session) commit(ctx context.Context) error {
 	if !s.dirty() && len(s.blocks) == 0 {
-		return s.answer()
+		s.answer()
+		return nil
 	}
 	if s.core.err != nil {
 		return s.core.err
@@ -114,16 +115,17 @@ func (s *session) commit(ctx context.Context) error {
 		position[s.core.inputs[i].Topic] = s.core.inputs[i].done.low
 	}
 	s.position.Store(&position)
-	return s.answer()
+	s.answer()
+	return nil
 }
 
-func (s *session) answer() error {
+// answer tells those who wait that their events are committed.
+func (s *session) answer() {
 	for _, d := range s.waiting {
 		d.reply(nil)
 	}
 	clear(s.waiting)
 	s.waiting = s.waiting[:0]
-	return nil
 }
 
 // writeChanges produces the last value of each changed key, the changed blocks
@@ -167,7 +169,7 @@ func (s *session) writeChanges(ctx context.Context) error {
 		s.changelog(rec, key, nil)
 		s.produce(ctx, rec)
 	}
-	m := meta{owner: s.options.Address, commit: c.commit, settings: settingsHash(c.def, s.partitions, c.tasks)}
+	m := meta{owner: s.options.Address, commit: c.commit, settings: s.settings}
 	for i := range c.inputs {
 		in := &c.inputs[i]
 		m.inputs = append(m.inputs, metaInput{in.Topic, in.done.low, *in.mark})

@@ -25,7 +25,7 @@ import (
 	"datasurge/functions/stream/kafkatest"
 )
 
-// bench is a Kafka with the topics of one function that sums numbers by key, and
+// testbed is a Kafka with the topics of one function that sums numbers by key, and
 // a count of what was produced to it.
 type testbed struct {
 	kafkatest.Backend

@@ -40,6 +40,7 @@ func (s *session) restore(ctx context.Context) error {
 	def := &s.options.Definition
 	s.core = newCore(def, s.options.Limits, s.number, s.engine.taskCount(s.partitions))
 	s.core.out = s.emit
+	s.settings = settingsHash(def, s.partitions, s.core.tasks)
 	s.core.now = time.Now()
 	topic := ChangelogTopic(def.Name)
 	s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {int32(s.number): kgo.NewOffset().AtStart()}})
@@ -137,7 +138,7 @@ func (s *session) restoreMeta(value []byte) error {
 		return err
 	}
 	def := &s.options.Definition
-	if want := settingsHash(def, s.partitions, s.core.tasks); m.settings != want {
+	if m.settings != s.settings {
 		return fmt.Errorf("it was written under other settings (windows, lateness or partition counts) than %q", def.Settings)
 	}
 	s.core.commit = m.commit + 1

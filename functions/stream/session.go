@@ -26,6 +26,7 @@ type session struct {
 	nonce   []byte
 	// partitions is the partition count of every topic of the function.
 	partitions map[string]int
+	settings   uint64 // settingsHash of this process
 	announces  []announcement
 
 	records records      // what the commit under way produces
