@@ -1,12 +1,12 @@
 """Reads `go test -json` and prints what go test would, counting the tests.
 
-    go test -json ./... | tally.py COUNTS [--complete]
+    go test -json ./... | tally.py COUNTS FAILURES [--complete]
 
 Printed are a line per package, the output of what failed, and every skipped test
 with its reason, so that nothing is left out unseen. One line "passed failed
-skipped" is appended to the file COUNTS. The exit code is 1 if anything failed;
-with --complete also if a test was LEFT OUT, which is what tests say that lack
-something they need.
+skipped" is appended to the file COUNTS, and the end of what each failed test said
+to the file FAILURES. The exit code is 1 if anything failed; with --complete also
+if a test was LEFT OUT, which is what tests say that lack something they need.
 """
 
 import collections
@@ -15,9 +15,9 @@ import sys
 
 
 def main():
-    counts_path, complete = sys.argv[1], "--complete" in sys.argv[2:]
+    counts_path, failures_path, complete = sys.argv[1], sys.argv[2], "--complete" in sys.argv[3:]
     output = collections.defaultdict(list)  # (package, test) to its lines so far
-    skipped = []
+    skipped, failures = [], []
     counts = collections.Counter()
     broken = False  # a package failed: to build, or with or without a failed test
     for line in sys.stdin:
@@ -43,11 +43,13 @@ def main():
                     broken = True
                     # A panic or a time-out ends tests without a verdict.
                     for other in [k for k in output if k[0] == key[0]]:
+                        failures.append((*other, output[other]))
                         print("".join(output.pop(other)), end="", flush=True)
                 continue
             counts[action] += 1
             if action == "fail":
                 print("".join(lines), end="", flush=True)
+                failures.append((*key, lines))
             elif action == "skip":
                 said = [text.strip() for text in lines if not text.lstrip().startswith(("=== ", "--- "))]
                 skipped.append((*key, " ".join(said)))
@@ -56,6 +58,11 @@ def main():
     left_out = any("LEFT OUT" in why for _, _, why in skipped)
     with open(counts_path, "a", encoding="utf-8") as f:
         print(counts["pass"], counts["fail"], counts["skip"], file=f)
+    with open(failures_path, "a", encoding="utf-8") as f:
+        for package, test, lines in failures:
+            print(f"{package}.{test}:", file=f)
+            for line in lines[-15:]:
+                print("    " + line.rstrip()[:400], file=f)
     sys.exit(1 if broken or counts["fail"] or (complete and left_out) else 0)
 
 
