@@ -19,15 +19,16 @@ var layers = map[string][]string{
 	"events/internal/strictjson": {},
 	"events/kafkarecord":         {"events", "events/internal/strictjson"},
 
-	"functions/step":             {"events"},
-	"functions/step/steptest":    {"events", "functions/step"},
-	"functions/window":           {"events"},
-	"functions/generate":         {"events", "functions/step", "functions/window", "functions/enrich/reference"},
-	"functions/enrich":           {"events", "functions/step", "functions/window", "functions/enrich/reference"},
-	"functions/enrich/reference": {"events"},
-	"functions/detect":           {"events", "functions/step", "functions/window", "functions/detect/rules"},
-	"functions/detect/rules":     {"events"},
-	"functions/aggregate":        {"events", "functions/step", "functions/window"},
+	"functions/step":              {"events"},
+	"functions/step/steptest":     {"events", "functions/step"},
+	"functions/window":            {"events"},
+	"functions/generate":          {"events", "functions/step", "functions/window", "functions/enrich/reference", "functions/generate/handbook"},
+	"functions/generate/handbook": {},
+	"functions/enrich":            {"events", "functions/step", "functions/window", "functions/enrich/reference"},
+	"functions/enrich/reference":  {"events"},
+	"functions/detect":            {"events", "functions/step", "functions/window", "functions/detect/rules"},
+	"functions/detect/rules":      {"events"},
+	"functions/aggregate":         {"events", "functions/step", "functions/window"},
 
 	"functions/stream":           {"events", "events/kafkarecord", "functions/step"},
 	"functions/stream/kafkatest": {},
@@ -57,7 +58,7 @@ var layers = map[string][]string{
 
 // pure packages have no I/O, no clock and no Kafka.
 var pure = []string{
-	"events", "events/internal/strictjson", "functions/step", "functions/window", "functions/generate", "functions/enrich",
+	"events", "events/internal/strictjson", "functions/step", "functions/window", "functions/generate", "functions/generate/handbook", "functions/enrich",
 	"functions/enrich/reference", "functions/detect", "functions/detect/rules", "functions/aggregate",
 }
 
