@@ -43,6 +43,7 @@ var layers = map[string][]string{
 	"knative":            {},
 	"emulator/broker":    {},
 	"emulator/datadir":   {},
+	"emulator/golden":    {},
 	"emulator/ownership": {},
 	"emulator/service":   {"knative"},
 	"emulator/sink":      {"knative", "events", "events/kafkarecord"},

@@ -1,0 +1,5 @@
+//go:build !synctests
+
+package golden
+
+const synctests = false
