@@ -309,7 +309,7 @@ func (e *emulator) startSources(ctx context.Context) error {
 		}
 		d, err := source.Open(ctx, source.Config{
 			Source: s, Kafka: e.kafka, Alone: e.broker != nil, Sink: target, DeadLetter: dead,
-			Pace: e.config.pace, Transport: source.NewTransport(e.config.pace), Logger: e.log,
+			Pace: e.config.pace, Transport: e.routes.mesh(source.NewTransport(e.config.pace)), Logger: e.log,
 		})
 		if err != nil {
 			return err
@@ -319,8 +319,8 @@ func (e *emulator) startSources(ctx context.Context) error {
 	return nil
 }
 
-// target resolves a destination: a Service is reached directly, instance by
-// instance, everything else by its URL.
+// target resolves a destination: a Service has the address that it has on a
+// cluster, which the mesh knows.
 func (e *emulator) target(o *knative.Object, field string, d knative.Destination) (source.Target, error) {
 	if d.Ref == nil {
 		return source.Target{URL: d.URI}, nil
@@ -332,17 +332,10 @@ func (e *emulator) target(o *knative.Object, field string, d knative.Destination
 	if d.Ref.Kind == "KafkaSink" {
 		return source.Target{URL: e.baseURL + "/" + d.Ref.Namespace + "/" + d.Ref.Name + path}, nil
 	}
-	svc := e.routes.services[d.Ref.Name]
-	if svc == nil {
+	if e.routes.services[d.Ref.Name] == nil {
 		return source.Target{}, o.Errorf(field, "the Service %s is not run", d.Ref.Name)
 	}
-	return source.Target{
-		URL: e.baseURL + "/" + d.Ref.Name + path,
-		Address: func(ctx context.Context) (string, error) {
-			u, err := svc.Acquire(ctx)
-			return u + path, err
-		},
-	}, nil
+	return source.Target{URL: clusterURL(d.Ref.Namespace, d.Ref.Name) + path}, nil
 }
 
 // serve serves the HTTP address.

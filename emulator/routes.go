@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
-	"time"
 
 	"datasurge/emulator/ownership"
 	"datasurge/emulator/service"
@@ -45,10 +45,12 @@ func newRoutes(set *knative.Set, owners *ownership.Registry, transport http.Roun
 	r.assign.Handle("GET /_assign/{function}/{instance}", owners)
 	r.proxy = &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.SetURL(p.In.Context().Value(instanceKey{}).(*url.URL))
+			p.SetURL(&url.URL{Scheme: "http", Host: p.In.Host}) // the service chooses the instance
 		},
-		Transport: transport,
-		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			return req.Context().Value(serviceKey{}).(*service.Service).RoundTrip(transport, req, req.URL.Path)
+		}),
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {
 			if errors.Is(err, context.Canceled) {
 				return // the client has gone away
@@ -59,8 +61,14 @@ func newRoutes(set *knative.Set, owners *ownership.Registry, transport http.Roun
 	return r
 }
 
-// instanceKey is the context key of the instance that a request goes to.
-type instanceKey struct{}
+// serviceKey is the context key of the service that a request goes to.
+type serviceKey struct{}
+
+// roundTripper is a function that sends requests.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // ServeHTTP is called when all services and sinks are there.
 func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -85,23 +93,31 @@ func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	http.Error(w, fmt.Sprintf("there is nothing at %s; GET / lists what there is", req.URL.Path), http.StatusNotFound)
 }
 
-// maxColdStart bounds how long a request waits for an instance to be ready.
-const maxColdStart = 30 * time.Second
-
 func (r *routes) forward(w http.ResponseWriter, req *http.Request, s *service.Service, path string) {
-	ctx, cancel := context.WithTimeout(req.Context(), maxColdStart)
-	defer cancel()
-	instance, err := s.Acquire(ctx)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	target, err := url.Parse(instance)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
-		return
-	}
-	out := req.Clone(context.WithValue(req.Context(), instanceKey{}, target))
+	out := req.Clone(context.WithValue(req.Context(), serviceKey{}, s))
 	out.URL.Path, out.URL.RawPath = path, ""
 	r.proxy.ServeHTTP(w, out)
+}
+
+// clusterDomain ends the host names by which Services are reached on a cluster:
+// name.namespace.svc.cluster.local.
+const clusterDomain = ".svc.cluster.local"
+
+// clusterURL is the address of a Service on a cluster.
+func clusterURL(namespace, name string) string {
+	return "http://" + name + "." + namespace + clusterDomain
+}
+
+// mesh returns what sends requests from component to component: those to the
+// address of a Service go to one of its instances, all others over base.
+func (r *routes) mesh(base http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		if host, ok := strings.CutSuffix(req.URL.Hostname(), clusterDomain); ok {
+			name, _, _ := strings.Cut(host, ".")
+			if s := r.services[name]; s != nil {
+				return s.RoundTrip(base, req, cmp.Or(req.URL.Path, "/"))
+			}
+		}
+		return base.RoundTrip(req)
+	})
 }

@@ -1,9 +1,9 @@
-//go:build unix
+//go:build unix && !linux
 
 package service
 
 import "syscall"
 
-// ownGroup puts a process into a group of its own: an interrupt from the
+// attributes puts a process into a group of its own: an interrupt from the
 // terminal reaches the emulator alone, which stops the functions in order.
-func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

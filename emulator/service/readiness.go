@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -19,9 +18,18 @@ const (
 	sayUnready = 10 * time.Second
 )
 
-// watchReadiness probes an instance until ctx is done, and returns for how long
-// it was ready.
-func (s *Service) watchReadiness(ctx context.Context, in *Instance) (total time.Duration) {
+// watchReadiness probes an instance until stop is closed, and returns for how
+// long it was ready.
+func (r *revision) watchReadiness(in *instance, stop <-chan struct{}) (total time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	var (
 		started  = time.Now()
 		since    time.Time // when it became ready; zero: it is not
@@ -31,62 +39,68 @@ func (s *Service) watchReadiness(ctx context.Context, in *Instance) (total time.
 	defer func() {
 		if !since.IsZero() {
 			total += time.Since(since)
-			s.setReady(ctx, in, false)
 		}
 	}()
 	for {
 		pause := probeReady
-		why := s.probeOnce(ctx, in)
+		why := r.probe(ctx, in)
 		switch {
+		case ctx.Err() != nil:
+			return total
 		case why == "" && since.IsZero():
 			since, failures = time.Now(), 0
-			s.setReady(ctx, in, true)
+			r.setReady(in, true)
 		case why == "":
 			failures = 0
 		case since.IsZero():
 			pause = probeUnready
 			if !said && time.Since(started) > sayUnready {
 				said = true
-				s.cfg.Logger.Warn("function is not ready yet", "service", in.Label, "reason", why)
+				r.cfg.Logger.Warn("function is not ready yet", "service", in.Label, "revision", r.name, "reason", why)
 			}
 		default:
 			if failures++; failures == probeFailures {
 				total += time.Since(since)
 				since = time.Time{}
-				s.cfg.Logger.Warn("function is not ready any more", "service", in.Label, "reason", why)
-				s.setReady(ctx, in, false)
+				r.cfg.Logger.Warn("function is not ready any more", "service", in.Label, "reason", why)
+				r.setReady(in, false)
 				pause = probeUnready
 			}
 		}
 		select {
 		case <-time.After(pause):
-		case <-ctx.Done():
+		case <-stop:
 			return total
 		}
 	}
 }
 
-// probeOnce asks an instance once; why is "" when it is ready.
-func (s *Service) probeOnce(ctx context.Context, in *Instance) (why string) {
-	if s.cfg.Service.ReadyPath == "" {
-		c, err := (&net.Dialer{Timeout: probeTimeout}).DialContext(ctx, "tcp", strings.TrimPrefix(in.URL, "http://"))
-		if err != nil {
-			return "nothing listens on PORT"
+// probe asks an instance once; why is "" when it is ready.
+func (r *revision) probe(ctx context.Context, in *instance) (why string) {
+	address := strings.TrimPrefix(in.URL, "http://")
+	silent := "nothing listens at " + address + ": it has to listen on the port that the variable PORT names"
+	if r.cfg.Service.ReadyPath == "" {
+		if !r.s.machine.listens(address) {
+			return silent
 		}
-		c.Close()
 		return ""
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, in.URL+s.cfg.Service.ReadyPath, nil)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, in.URL+r.cfg.Service.ReadyPath, nil)
 	if err != nil {
 		return err.Error()
 	}
-	resp, err := s.probe.Do(req)
+	resp, err := r.s.machine.RoundTrip(req)
 	if err != nil {
-		return "nothing answers on PORT"
+		if !r.s.machine.listens(address) {
+			return silent
+		}
+		return "no answer to GET " + r.cfg.Service.ReadyPath + ": " + err.Error()
 	}
 	resp.Body.Close()
 	if resp.StatusCode >= http.StatusBadRequest {
-		return s.cfg.Service.ReadyPath + " answers " + resp.Status
+		return "GET " + r.cfg.Service.ReadyPath + " answers " + resp.Status
 	}
 	return ""
 }

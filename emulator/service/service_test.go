@@ -105,6 +105,9 @@ func start(t *testing.T, behaviour string, s knative.Service, env map[string]str
 	if s.Name == "" {
 		s.Name = "f"
 	}
+	if s.Timeout == 0 {
+		s.Timeout = 300 * time.Second
+	}
 	s.Env = append(s.Env, knative.EnvVar{Name: "BEHAVIOUR", Value: behaviour}, knative.EnvVar{Name: "OVER", Value: "manifest"})
 	r := new(recorder)
 	svc := Start(Config{
@@ -148,15 +151,32 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// acquire waits until an instance is ready and returns its address.
 func acquire(t *testing.T, s *Service) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	url, err := s.Acquire(ctx)
+	eventually(t, "ready", func() bool { _, ready, _ := s.Counts(); return ready > 0 })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.current.ready[0].URL
+}
+
+// roundTrip sends a request to the service over TCP.
+func roundTrip(ctx context.Context, t *testing.T, s *Service, path string) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://f"+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return url
+	resp, err := s.RoundTrip(http.DefaultTransport, req, path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
 }
 
 func get(t *testing.T, url string) string {
@@ -211,7 +231,13 @@ func TestInstances(t *testing.T) {
 	eventually(t, "ready", func() bool { _, ready, _ := s.Counts(); return ready == 3 })
 	seen := make(map[string]int)
 	for range 30 {
-		seen[acquire(t, s)]++
+		status, body := roundTrip(t.Context(), t, s, "/")
+		if status != http.StatusOK {
+			t.Fatal(status, body)
+		}
+		id := body[strings.Index(body, "INSTANCE_ID="):]
+		id, _, _ = strings.Cut(id, "\n")
+		seen[id]++
 	}
 	for url, n := range seen {
 		if n != 10 {
@@ -264,11 +290,6 @@ func TestDiesAtOnce(t *testing.T) {
 	if r.count(&r.output, "f: cannot go on") < 2 {
 		t.Errorf("output is %q", r.output)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if _, err := s.Acquire(ctx); err == nil || !strings.Contains(err.Error(), "service f has no ready instance") {
-		t.Errorf("Acquire: %v", err)
-	}
 }
 
 func TestNoSuchProgram(t *testing.T) {
@@ -303,8 +324,8 @@ func TestWrongPort(t *testing.T) {
 	eventually(t, "up", func() bool { return r.count(&r.output, "listening") == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if url, err := s.Acquire(ctx); err == nil {
-		t.Errorf("Acquire gives %s", url)
+	if status, body := roundTrip(ctx, t, s, "/"); status != 0 {
+		t.Errorf("a request gets %d %s", status, body)
 	}
 }
 
@@ -318,8 +339,8 @@ func TestReadyPath(t *testing.T) {
 	eventually(t, "up", func() bool { return r.count(&r.output, "listening") == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if url, err := s.Acquire(ctx); err == nil {
-		t.Errorf("before it is ready, Acquire gives %s", url)
+	if status, body := roundTrip(ctx, t, s, "/"); status != 0 {
+		t.Errorf("before it is ready, a request gets %d %s", status, body)
 	}
 	if err := os.Remove(unready); err != nil {
 		t.Fatal(err)
@@ -336,7 +357,7 @@ func TestReadyPath(t *testing.T) {
 
 func TestLines(t *testing.T) {
 	var got []string
-	l := &lines{write: func(s string) { got = append(got, s) }}
+	l := newLines(func(s string) { got = append(got, s) })
 	for _, p := range []string{"a", "b\nc\r\n\nd", "e\n", "rest", strings.Repeat("x", 2*maxLine)} {
 		if n, err := l.Write([]byte(p)); n != len(p) || err != nil {
 			t.Fatalf("Write gives %d, %v", n, err)

@@ -1,0 +1,107 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// instance is one process with its queue-proxy. What changes is guarded by the
+// service's mutex.
+type instance struct {
+	Instance
+	cfg     *Config
+	process process
+
+	active   int             // requests that the process has been given
+	waiting  []chan struct{} // those that wait for their turn, in order; closed when it comes
+	draining bool            // it gets no more requests
+	idle     chan struct{}   // closed when it drains and has no request
+}
+
+// run starts one process and returns when it has ended: for how long it was
+// ready, and why it ended.
+func (r *revision) run(sl *slot) (wasReady time.Duration, err error) {
+	port, err := r.s.machine.port()
+	if err != nil {
+		return 0, err
+	}
+	in := &instance{cfg: &r.cfg, idle: make(chan struct{})}
+	in.Instance = Instance{
+		Service: r.s.name, Revision: r.name, ID: r.newID(), Label: sl.label,
+		URL: "http://" + net.JoinHostPort(loopback, strconv.Itoa(port)),
+	}
+	output := newLines(func(line string) { r.cfg.Output(sl.label, line) })
+	if in.process, err = r.s.machine.start(r.cfg.Command, r.environment(in, port), output); err != nil {
+		return 0, fmt.Errorf("%s cannot be started: %w", r.cfg.Command[0], err)
+	}
+	in.PID = in.process.pid()
+	r.setRunning(in, true)
+
+	stop := make(chan struct{})
+	var probing sync.WaitGroup
+	probing.Go(func() { wasReady = r.watchReadiness(in, stop) })
+	ended := make(chan error, 1)
+	go func() { ended <- in.process.wait() }()
+	select {
+	case err = <-ended:
+	case <-sl.retired:
+		r.drain(in)
+		err = r.terminate(in, ended)
+	case <-r.s.ctx.Done():
+		in.process.terminate()
+		err = <-ended // Close kills it when its time is over
+	}
+	close(stop)
+	probing.Wait()
+	r.setReady(in, false)
+	output.flush()
+	r.setRunning(in, false)
+	if err == nil {
+		err = errors.New("exit status 0")
+	}
+	return wasReady, err
+}
+
+// drain lets no more requests in.
+func (r *revision) drain(in *instance) {
+	r.s.mu.Lock()
+	in.draining = true
+	in.checkIdle()
+	r.s.mu.Unlock()
+	r.setReady(in, false)
+}
+
+// lastGrace is what Kubernetes leaves a process after SIGTERM when draining has
+// used up its time of grace.
+const lastGrace = 2 * time.Second
+
+// terminate ends the process of a draining instance: SIGTERM after its last
+// request, SIGKILL when timeoutSeconds have passed since it began to drain.
+func (r *revision) terminate(in *instance, ended <-chan error) error {
+	grace := time.NewTimer(r.cfg.Service.Timeout)
+	defer grace.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-in.idle:
+	case <-grace.C:
+		r.cfg.Logger.Warn("requests are under way when the time of grace is over", "service", in.Label, "revision", r.name, "grace", r.cfg.Service.Timeout)
+		grace.Reset(lastGrace)
+	case <-r.s.ctx.Done():
+	}
+	in.process.terminate()
+	select {
+	case err := <-ended:
+		return err
+	case <-grace.C:
+		r.cfg.Logger.Warn("did not stop in time and is killed", "service", in.Label, "pid", in.PID)
+		in.process.kill()
+	case <-r.s.ctx.Done():
+		// Close kills it when its time is over.
+	}
+	return <-ended
+}

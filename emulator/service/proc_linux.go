@@ -1,0 +1,10 @@
+package service
+
+import "syscall"
+
+// attributes puts a process into a group of its own: an interrupt from the
+// terminal reaches the emulator alone, which stops the functions in order. And
+// when the emulator is killed, the system kills it too.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
