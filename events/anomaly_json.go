@@ -7,7 +7,7 @@ import "datasurge/events/internal/strictjson"
 func ParseAnomaly(data []byte, t *Anomaly) error {
 	*t = Anomaly{}
 	var d decoder
-	d.open(data, transactionPaths[:])
+	d.openTransaction(data)
 	var amount, base string
 	for {
 		name, ok := d.next()

@@ -67,15 +67,15 @@ func isUUID(s string) bool {
 	if len(s) < uuidLen || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return false
 	}
-	dashes := 0
+	dashes, others := 0, class(0)
 	for i := range uuidLen {
 		if s[i] == '-' {
 			dashes++
-		} else if !isHex(s[i]) {
-			return false
+		} else {
+			others |= ^classes[s[i]]
 		}
 	}
-	return dashes == 4
+	return dashes == 4 && others&classHex == 0
 }
 
 func groupsHaveCardNumber(s string) bool {
@@ -123,16 +123,37 @@ func cardNumberEnds(s string) bool {
 	return false
 }
 
-func isDigit(c byte) bool        { return '0' <= c && c <= '9' }
-func isAlphanumeric(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
-func isHex(c byte) bool          { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
+// class is what a byte is part of.
+type class uint8
+
+const (
+	classDigit class = 1 << iota
+	classHex
+	classAlphanumeric
+)
+
+var classes = func() (table [256]class) {
+	for c := '0'; c <= '9'; c++ {
+		table[c] = classDigit | classHex | classAlphanumeric
+	}
+	for c := 'a'; c <= 'z'; c++ {
+		table[c], table[c-'a'+'A'] = classAlphanumeric, classAlphanumeric
+	}
+	for c := 'a'; c <= 'f'; c++ {
+		table[c] |= classHex
+		table[c-'a'+'A'] |= classHex
+	}
+	return table
+}()
+
+func isDigit(c byte) bool        { return classes[c]&classDigit != 0 }
+func isHex(c byte) bool          { return classes[c]&classHex != 0 }
+func isAlphanumeric(c byte) bool { return classes[c]&classAlphanumeric != 0 }
 
 func digitCount(s string) int {
 	n := 0
 	for i := range len(s) {
-		if isDigit(s[i]) {
-			n++
-		}
+		n += int(classes[s[i]] & classDigit)
 	}
 	return n
 }

@@ -89,7 +89,7 @@ var deadPaths = [...]string{
 func ParseDeadLetter(data []byte, l *DeadLetter) error {
 	*l = DeadLetter{}
 	var d decoder
-	d.openLimited(data, deadPaths[:], maxDeadLetterBytes, MaxDepth)
+	d.openText(string(data), deadPaths[:], maxDeadLetterBytes, MaxDepth)
 	for {
 		name, ok := d.next()
 		if !ok {

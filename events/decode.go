@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"math/bits"
 	"strconv"
 	"strings"
@@ -15,7 +14,8 @@ import (
 //
 // The data is copied into one string, of which all strings read are parts: a
 // function that keeps one of them in its state keeps the whole record, unless it
-// clones it (strings.Clone).
+// clones it (strings.Clone). Of transactions, which come in great numbers and are
+// not kept, not even that copy is made: see openTransaction.
 type decoder struct {
 	json    strictjson.Scanner
 	paths   []string // of the payload's fields, by field
@@ -36,20 +36,20 @@ type fieldSet uint64
 
 // open starts reading data and opens its object. paths is the payload's table.
 func (d *decoder) open(data []byte, paths []string) {
-	d.openLimited(data, paths, MaxDataBytes, MaxDepth)
+	d.openText(string(data), paths, MaxDataBytes, MaxDepth)
 }
 
-// openLimited is open for payloads that contain another event's data.
-func (d *decoder) openLimited(data []byte, paths []string, maxBytes, maxDepth int) {
+// openText is open for data in a string, of at most maxBytes.
+func (d *decoder) openText(text string, paths []string, maxBytes, maxDepth int) {
 	d.paths = paths
 	switch {
-	case len(data) > maxBytes:
+	case len(text) > maxBytes:
 		d.fail("$", "is longer than "+strconv.Itoa(maxBytes)+" bytes")
-		data = nil
-	case len(bytes.TrimSpace(data)) == 0:
+		text = ""
+	case strings.TrimSpace(text) == "":
 		d.fail("$", "is empty: a JSON object is expected")
 	}
-	d.json.Reset(string(data), maxDepth)
+	d.json.Reset(text, maxDepth)
 	if kind := d.json.Kind(); kind != strictjson.Object && kind != strictjson.Invalid {
 		d.fail("$", "is "+kind.String()+": a JSON object is expected")
 	}

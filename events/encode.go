@@ -14,10 +14,13 @@ import (
 // opened the object or array, and the name with its colon. name needs no
 // escapes.
 func appendName(dst []byte, name string) []byte {
-	dst = appendComma(dst)
-	dst = append(dst, '"')
+	if c := dst[len(dst)-1]; c == '{' || c == '[' {
+		dst = append(dst, '"')
+	} else {
+		dst = append(dst, `,"`...)
+	}
 	dst = append(dst, name...)
-	return append(dst, '"', ':')
+	return append(dst, `":`...)
 }
 
 func appendComma(dst []byte) []byte {
@@ -87,6 +90,9 @@ func appendFloat(dst []byte, f float64) []byte {
 // searching for the shortest text. It is the same text: of at most 15 digits no
 // two numbers read as the same float, so none but this one reads back as f.
 func appendMillionths(dst []byte, f float64) ([]byte, bool) {
+	if whole := int64(f); 0 < whole && whole < 1e9 && float64(whole) == f {
+		return strconv.AppendInt(dst, whole, 10), true
+	}
 	abs := math.Abs(f)
 	if !(abs < 1e9) || f == 0 && math.Signbit(f) {
 		return dst, false

@@ -5,7 +5,7 @@ package events
 func ParseEnriched(data []byte, t *Enriched) error {
 	*t = Enriched{}
 	var d decoder
-	d.open(data, transactionPaths[:])
+	d.openTransaction(data)
 	var amount, base string
 	for {
 		name, ok := d.next()

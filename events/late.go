@@ -16,7 +16,7 @@ type Late struct {
 func ParseLate(data []byte, l *Late) error {
 	*l = Late{}
 	var d decoder
-	d.openLimited(data, latePaths[:], maxEventBytes+2*MaxAttributeBytes, MaxDepth+2)
+	d.openText(string(data), latePaths[:], maxEventBytes+2*MaxAttributeBytes, MaxDepth+2)
 	for {
 		name, ok := d.next()
 		if !ok {

@@ -29,7 +29,7 @@ func ParseVerdict(data []byte, t *Scored) error {
 
 func (d *decoder) parseScored(data []byte, t *Scored) error {
 	*t = Scored{}
-	d.open(data, transactionPaths[:])
+	d.openTransaction(data)
 	var amount, base string
 	for {
 		name, ok := d.next()

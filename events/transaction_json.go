@@ -1,5 +1,11 @@
 package events
 
+import (
+	"unsafe"
+
+	"datasurge/events/internal/strictjson"
+)
+
 // The fields of Transaction, Enriched, Scored and Anomaly on the wire. Those of
 // each are a superset of the one before it.
 const (
@@ -85,15 +91,25 @@ var transactionPaths = [...]string{
 	fieldReasonText: "reasons[].text",
 }
 
+// transactionOrder is the order in which these fields are written, by us and by
+// the original system.
+var transactionOrder = strictjson.NewOrder(
+	"transactionId", "userId", "amount", "transactionTime", "merchantId", "transactionType", "location", "paymentMethod",
+	"international", "currency",
+	"merchantCategory", "country", "baseAmount", "baseCurrency", "localHour", "night", "weekend", "distanceKm", "merchantRisk",
+	"score", "flagged", "severity", "rules", "ruleSet", "modelVersion", "features", "reasons",
+)
+
 // ParseTransaction reads the data of a TypeTransaction event into t. All ten
 // fields have to be there; others are read over. It returns an [*InvalidError]
 // for what is missing or wrong; t is then of no use.
 //
-// The strings of t are parts of one copy of data.
+// The strings of t are parts of data, which must not be changed as long as t is
+// in use; who keeps one of them for long clones it, so as not to keep all of data.
 func ParseTransaction(data []byte, t *Transaction) error {
 	*t = Transaction{}
 	var d decoder
-	d.open(data, transactionPaths[:])
+	d.openTransaction(data)
 	var amount string
 	for {
 		name, ok := d.next()
@@ -106,6 +122,14 @@ func ParseTransaction(data []byte, t *Transaction) error {
 	}
 	t.Amount = d.minor(fieldAmount, amount, t.Currency)
 	return d.close(transactionFields)
+}
+
+// openTransaction opens the data of a transaction, enriched, scored or flagged.
+// The strings that are read share its memory: an event's data does not change.
+func (d *decoder) openTransaction(data []byte) {
+	text := unsafe.String(unsafe.SliceData(data), len(data))
+	d.openText(text, transactionPaths[:], MaxDataBytes, MaxDepth)
+	d.json.Expect(transactionOrder)
 }
 
 // transaction reads the field called name if it is one of Transaction's.

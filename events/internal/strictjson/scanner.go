@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -88,7 +89,21 @@ type Scanner struct {
 	depth    int
 	maxDepth int
 	first    bool // a container was opened and nothing of it read yet
+	expected Order
 	err      *Error
+}
+
+// Order is the names of an object's members in the order in which they most
+// often come, each as it is written: in quotes and with its colon.
+type Order []string
+
+// NewOrder returns the Order of names, which need no escapes.
+func NewOrder(names ...string) Order {
+	order := make(Order, len(names))
+	for i, name := range names {
+		order[i] = `"` + name + `":`
+	}
+	return order
 }
 
 // Reset makes s read src, in which containers may be nested maxDepth deep.
@@ -98,6 +113,11 @@ func (s *Scanner) Reset(src string, maxDepth int) {
 		s.fail(invalidUTF8(src), "invalid UTF-8")
 	}
 }
+
+// Expect tells in which order the members of the outermost object will most
+// likely come. It changes nothing but the time that Name takes: to compare a
+// name with the one expected is several times faster than to read it.
+func (s *Scanner) Expect(order Order) { s.expected = order }
 
 func invalidUTF8(src string) int {
 	for i, r := range src {
@@ -245,6 +265,12 @@ func (s *Scanner) Name() (string, bool) {
 		return "", false
 	}
 	s.space()
+	if s.depth == 1 && len(s.expected) > 0 && strings.HasPrefix(s.src[s.pos:], s.expected[0]) {
+		name := s.expected[0]
+		s.expected = s.expected[1:]
+		s.pos += len(name)
+		return name[1 : len(name)-2], true
+	}
 	if s.pos >= len(s.src) || s.src[s.pos] != '"' {
 		s.unexpected("a name in quotes")
 		return "", false

@@ -161,6 +161,27 @@ func TestScannerRaw(t *testing.T) {
 	}
 }
 
+// TestExpect: what is expected changes nothing but the time it takes.
+func TestExpect(t *testing.T) {
+	for _, text := range []string{
+		`{"a":1,"b":2,"c":3}`, `{"b":1,"a":2}`, `{"a":1,"a":2,"b":3}`, `{"a" :1, "b":2}`, `{"a":{"b":1},"b":{"a":2}}`, `{"a":1,"b"}`,
+		`{"ab":1,"b":2}`, `{"\u0061":1,"b":2}`, `{"a":1`, `[{"a":1}]`,
+	} {
+		var plain, expecting Scanner
+		plain.Reset(text, depth)
+		want := tree(&plain)
+		expecting.Reset(text, depth)
+		expecting.Expect(NewOrder("a", "b"))
+		got := tree(&expecting)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-plain +expecting):\n%s", text, diff)
+		}
+		if diff := cmp.Diff(plain.Err(), expecting.Err()); diff != "" {
+			t.Errorf("%s: errors differ (-plain +expecting):\n%s", text, diff)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	var names Names
 	for round := range 2 {
@@ -204,6 +225,7 @@ func FuzzScanner(f *testing.F) {
 			return
 		}
 		s.Reset(text, depth)
+		s.Expect(NewOrder("a", "b", ""))
 		got := tree(&s)
 		s.End()
 		if s.Err() != nil {
