@@ -32,6 +32,7 @@ var layers = map[string][]string{
 
 	"functions/stream":           {"events", "events/kafkarecord", "functions/step"},
 	"functions/stream/kafkatest": {},
+	"functions/kafkahealth":      {"functions/stream"},
 	"functions/serve":            {"events", "functions/stream"},
 	"functions/run": {
 		"events", "functions/step", "functions/window", "functions/generate", "functions/enrich",
