@@ -42,6 +42,7 @@ var layers = map[string][]string{
 	"functions":                {"functions/run"},
 
 	"knative":            {},
+	"emulator/account":   {"events", "events/kafkarecord", "functions/window"},
 	"emulator/broker":    {},
 	"emulator/datadir":   {},
 	"emulator/golden":    {},

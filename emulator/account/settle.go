@@ -1,0 +1,281 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"datasurge/events"
+)
+
+// MaxTransactions is how many transactions are compared in one reading of the
+// topics, in about 120 MB.
+const MaxTransactions = 2_000_000
+
+// Begin are the offsets from which topics are read.
+type Begin struct {
+	Offsets map[string]map[int32]int64
+	Whole   bool // they are the first of every topic, and nothing was deleted
+}
+
+// Mark returns where an account begins that is to cover what is in the topics
+// and what will come: at the beginning when retention has deleted nothing of any
+// topic, else at the present ends.
+func Mark(ctx context.Context, admin *kadm.Client) (Begin, error) {
+	starts, err := admin.ListStartOffsets(ctx, Topics()...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return Begin{}, fmt.Errorf("account: begin of the topics: %w", err)
+	}
+	begin := Begin{Offsets: offsets(starts), Whole: true}
+	starts.Each(func(o kadm.ListedOffset) { begin.Whole = begin.Whole && o.Offset == 0 })
+	if begin.Whole {
+		return begin, nil
+	}
+	begin.Offsets, err = stableEnds(ctx, admin)
+	return begin, err
+}
+
+func stableEnds(ctx context.Context, admin *kadm.Client) (map[string]map[int32]int64, error) {
+	ends, err := admin.ListCommittedOffsets(ctx, Topics()...)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("account: ends of the topics: %w", err)
+	}
+	return offsets(ends), nil
+}
+
+func offsets(listed kadm.ListedOffsets) map[string]map[int32]int64 {
+	m := make(map[string]map[int32]int64)
+	listed.Each(func(o kadm.ListedOffset) {
+		if m[o.Topic] == nil {
+			m[o.Topic] = make(map[int32]int64)
+		}
+		m[o.Topic][o.Partition] = o.Offset
+	})
+	return m
+}
+
+// Config is what [Settle] needs.
+type Config struct {
+	Kafka   []kgo.Opt // connects to the brokers
+	Begin   Begin
+	Options Options // but Whole and Until, which Settle sets
+	// Busy says what is still under way besides what the topics tell; "" when
+	// nothing is.
+	Busy func() string
+	// Within bounds the waiting, default 10 minutes. Patience is how long nothing
+	// may move while nothing is under way, before what is missing is taken for
+	// lost; default 20 s and as long as the windows publish, which is a 60th of
+	// the largest, twice.
+	Within, Patience time.Duration
+	// Progress is told how things are, about every 5 seconds.
+	Progress func(string)
+}
+
+// progressEvery and lookEvery are the pauses between two words of progress, and
+// between two comparisons.
+const (
+	progressEvery = 5 * time.Second
+	lookEvery     = 500 * time.Millisecond
+)
+
+// Settle waits until everything that has been sent by now is through, and returns
+// the account. The producers have to be stopped; of others what they send from
+// now on is left out. The error says why the topics could not be read; an account
+// that does not balance is none.
+func Settle(ctx context.Context, c Config) (Account, error) {
+	start := time.Now()
+	if c.Within == 0 {
+		c.Within = 10 * time.Minute
+	}
+	if c.Patience == 0 {
+		c.Patience = 20 * time.Second
+		for _, spec := range c.Options.Windows {
+			c.Patience = max(c.Patience, 20*time.Second+2*time.Duration(spec.Size/60)*time.Millisecond)
+		}
+	}
+	client, err := kgo.NewClient(c.Kafka...)
+	if err != nil {
+		return Account{}, err
+	}
+	defer client.Close()
+	s := settling{Config: c, admin: kadm.NewClient(client), deadline: start.Add(c.Within)}
+	ends, err := stableEnds(ctx, s.admin)
+	if err != nil {
+		return Account{}, err
+	}
+	s.Options.Whole = c.Begin.Whole
+	s.Options.Until = map[string]map[int32]int64{events.TopicTransactions: ends[events.TopicTransactions], events.TopicLabels: ends[events.TopicLabels]}
+	var records int64
+	for p, end := range ends[events.TopicTransactions] {
+		records += end - c.Begin.Offsets[events.TopicTransactions][p]
+	}
+	s.Options.shards = uint64(records/MaxTransactions) + 1
+	var total Account
+	for s.Options.shard = range s.Options.shards {
+		a, err := s.settle(ctx)
+		if err != nil {
+			return total, err
+		}
+		if s.Options.shard == 0 {
+			total = a
+		} else {
+			total.add(a)
+			total.Named = append(total.Named, a.Named...)
+			total.Unfinished = max(total.Unfinished, a.Unfinished)
+		}
+	}
+	total.Took = time.Since(start)
+	return total, nil
+}
+
+// settling is one Settle.
+type settling struct {
+	Config
+	admin    *kadm.Client
+	deadline time.Time
+}
+
+// settle makes the account of one share of the hashes.
+func (s *settling) settle(ctx context.Context) (Account, error) {
+	r, err := s.open()
+	if err != nil {
+		return Account{}, err
+	}
+	defer r.client.Close()
+	ledger := NewLedger(s.Options)
+	said, moved, before := time.Now(), time.Now(), int64(-1)
+	for {
+		// What is under way is asked first: its results stand before the ends.
+		busy := s.Busy()
+		if err := r.readToEnd(ctx, s.admin, ledger.Add); err != nil {
+			return Account{}, err
+		}
+		a := ledger.Account()
+		missing := a.Missing()
+		if missing == 0 && busy == "" {
+			return s.named(ctx, ledger, a)
+		}
+		now := time.Now()
+		if missing != before || busy != "" {
+			moved, before = now, missing
+		}
+		if now.After(s.deadline) || now.Sub(moved) > s.Patience {
+			a.Unfinished = busy
+			return s.named(ctx, ledger, a)
+		}
+		if s.Progress != nil && now.Sub(said) >= progressEvery {
+			said = now
+			text := busy
+			if text == "" {
+				text = fmt.Sprintf("%s results are not there yet", thousands(missing))
+			}
+			s.Progress(text)
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return Account{}, ctx.Err()
+		}
+	}
+}
+
+// namedTransactions is how many transactions are named.
+const namedTransactions = 10
+
+// named reads the topics once more for the ids of what is wrong, of which only
+// hashes are known.
+func (s *settling) named(ctx context.Context, l *Ledger, a Account) (Account, error) {
+	l.names = l.wrong(namedTransactions)
+	if len(l.names) == 0 {
+		return a, nil
+	}
+	r, err := s.open()
+	if err != nil {
+		return a, err
+	}
+	defer r.client.Close()
+	again := NewLedger(s.Options)
+	again.names = l.names
+	if err := r.readToEnd(ctx, s.admin, again.Add); err != nil {
+		return a, err
+	}
+	for _, name := range again.names {
+		a.Named = append(a.Named, name)
+	}
+	return a, nil
+}
+
+// reader reads the topics from their begin on.
+type reader struct {
+	client   *kgo.Client
+	position map[string]map[int32]int64
+}
+
+func (s *settling) open() (*reader, error) {
+	r := &reader{position: make(map[string]map[int32]int64)}
+	from := make(map[string]map[int32]kgo.Offset)
+	for topic, partitions := range s.Begin.Offsets {
+		from[topic], r.position[topic] = make(map[int32]kgo.Offset), make(map[int32]int64)
+		for p, offset := range partitions {
+			from[topic][p], r.position[topic][p] = kgo.NewOffset().At(offset), offset
+		}
+	}
+	var err error
+	r.client, err = kgo.NewClient(append([]kgo.Opt{
+		kgo.ConsumePartitions(from),
+		// What retention deletes meanwhile cannot be compared: better to say so.
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // so that the position reaches the end
+		kgo.FetchMaxWait(lookEvery),
+	}, s.Kafka...)...)
+	return r, err
+}
+
+// readToEnd reads everything that is committed now.
+func (r *reader) readToEnd(ctx context.Context, admin *kadm.Client, take func(*kgo.Record)) error {
+	ends, err := stableEnds(ctx, admin)
+	if err != nil {
+		return err
+	}
+	for r.behind(ends) {
+		fetches := r.client.PollFetches(ctx)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var failed []error
+		fetches.EachError(func(topic string, p int32, err error) {
+			failed = append(failed, fmt.Errorf("account: read partition %d of %s: %w", p, topic, err))
+		})
+		if err := errors.Join(failed...); err != nil {
+			return err
+		}
+		fetches.EachRecord(func(rec *kgo.Record) {
+			r.position[rec.Topic][rec.Partition] = rec.Offset + 1
+			take(rec)
+		})
+	}
+	return nil
+}
+
+// behind reports whether something before the ends has not been read.
+func (r *reader) behind(ends map[string]map[int32]int64) bool {
+	for topic, partitions := range ends {
+		for p, end := range partitions {
+			if end > r.position[topic][p] {
+				return true
+			}
+		}
+	}
+	return false
+}
