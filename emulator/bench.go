@@ -18,8 +18,8 @@ import (
 
 	"datasurge/emulator/bench"
 	"datasurge/emulator/broker"
-	"datasurge/emulator/topic"
 	"datasurge/knative"
+	"datasurge/knative/topic"
 )
 
 // benchGCPercent is for functions that have a machine of their own.

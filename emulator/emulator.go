@@ -25,9 +25,9 @@ import (
 	"datasurge/emulator/sink"
 	"datasurge/emulator/source"
 	"datasurge/emulator/status"
-	"datasurge/emulator/topic"
 	functions "datasurge/functions/run"
 	"datasurge/knative"
+	"datasurge/knative/topic"
 )
 
 // emulator is everything that runs.

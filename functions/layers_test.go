@@ -42,6 +42,7 @@ var layers = map[string][]string{
 	"functions":                {"functions/run"},
 
 	"knative":            {},
+	"knative/topic":      {"knative"},
 	"emulator/account":   {"events", "events/kafkarecord", "functions/window"},
 	"emulator/broker":    {},
 	"emulator/datadir":   {},
@@ -51,11 +52,10 @@ var layers = map[string][]string{
 	"emulator/sink":      {"knative", "events", "events/kafkarecord"},
 	"emulator/source":    {"knative", "events", "events/kafkarecord"},
 	"emulator/status":    {"events", "events/kafkarecord"},
-	"emulator/topic":     {"knative"},
 	"emulator/bench":     {"events", "events/kafkarecord"},
 	"emulator": {
 		"knative", "events", "events/kafkarecord", "functions/run", "emulator/bench", "emulator/broker", "emulator/datadir",
-		"emulator/ownership", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/topic",
+		"emulator/ownership", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "knative/topic",
 	},
 }
 
