@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -73,8 +74,10 @@ const (
 // Bytes that are no UTF-8 become U+FFFD. A header with a null value is as if it
 // were not there (the data plane of Knative loses such records).
 //
-// The event's data is the record's value, not a copy. All its strings are parts
-// of one new string.
+// The event's data is the record's value, and its strings are parts of the
+// record's headers, not copies: the record may not be changed as long as the event
+// is in use, and who keeps one of them keeps the batch that the record came with.
+// Read uses the array of e.Extensions when it is large enough.
 func Read(rec *kgo.Record, e *events.Event, m Mapping) error {
 	var err error
 	switch modeOf(rec) {
@@ -151,16 +154,12 @@ func isStructured[T string | []byte](media T) bool {
 	return len(media) >= n && string(media[:n]) == structuredJSON && (len(media) == n || media[n] == ';')
 }
 
-// carver makes strings of bytes, as parts of one string that is allocated once.
-type carver struct{ all strings.Builder }
-
-func (c *carver) of(b []byte) string {
+// text returns b as a string that shares its memory.
+func text(b []byte) string {
 	if !utf8.Valid(b) {
 		return replaceInvalid(b)
 	}
-	start := c.all.Len()
-	c.all.Write(b)
-	return c.all.String()[start:]
+	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
 // replaceInvalid converts b, with U+FFFD for each byte that is no UTF-8.
@@ -175,7 +174,6 @@ func replaceInvalid(b []byte) string {
 // binaryReader reads the headers of a record in binary mode.
 type binaryReader struct {
 	event                     *events.Event
-	text                      carver
 	extensions                extensionSet
 	left                      int // headers from the one being read on
 	version                   string
@@ -183,12 +181,7 @@ type binaryReader struct {
 }
 
 func readBinary(rec *kgo.Record, e *events.Event) error {
-	r := binaryReader{event: e}
-	size := 0
-	for i := range rec.Headers {
-		size += len(rec.Headers[i].Value)
-	}
-	r.text.all.Grow(size)
+	r := binaryReader{event: e, extensions: extensionSet{list: e.Extensions[:0]}}
 	*e = events.Event{}
 	if len(rec.Value) > 0 {
 		e.Data = rec.Value
@@ -200,14 +193,16 @@ func readBinary(rec *kgo.Record, e *events.Event) error {
 		}
 		r.left = len(rec.Headers) - i
 		if h.Key == contentType {
-			e.DataContentType = r.text.of(h.Value)
+			e.DataContentType = text(h.Value)
 		} else if name, ok := strings.CutPrefix(h.Key, prefix); ok && name != "" {
 			if err := r.read(name, h.Value); err != nil {
 				return err
 			}
 		}
 	}
-	e.Extensions = r.extensions.list
+	if len(r.extensions.list) > 0 {
+		e.Extensions = r.extensions.list
+	}
 	switch r.version {
 	case "1.0":
 	case "0.3":
@@ -228,25 +223,25 @@ func (r *binaryReader) read(name string, value []byte) error {
 	e := r.event
 	switch name {
 	case "specversion":
-		r.version = r.text.of(value)
+		r.version = text(value)
 	case "id":
-		e.ID, r.hasID = r.text.of(value), true
+		e.ID, r.hasID = text(value), true
 	case "source":
-		e.Source, r.hasSource = r.text.of(value), true
+		e.Source, r.hasSource = text(value), true
 	case "type":
-		e.Type, r.hasType = r.text.of(value), true
+		e.Type, r.hasType = text(value), true
 	case "subject":
-		e.Subject = r.text.of(value)
+		e.Subject = text(value)
 	case "datacontenttype":
-		e.DataContentType = r.text.of(value)
+		e.DataContentType = text(value)
 	case "dataschema":
-		e.DataSchema = r.text.of(value)
+		e.DataSchema = text(value)
 	case "time":
 		if e.Time.UnmarshalText(value) != nil {
 			return ErrNoCloudEvent
 		}
 	case "partitionkey":
-		e.Key = r.text.of(value)
+		e.Key = text(value)
 	default:
 		if !events.IsExtensionName(name) {
 			if lower := strings.ToLower(name); lower != name {
@@ -254,10 +249,10 @@ func (r *binaryReader) read(name string, value []byte) error {
 			}
 			return ErrNoCloudEvent
 		}
-		if r.extensions.list == nil {
+		if cap(r.extensions.list) == 0 {
 			r.extensions.list = make([]events.Extension, 0, r.left)
 		}
-		r.extensions.put(name, r.text.of(value))
+		r.extensions.put(name, text(value))
 	}
 	return nil
 }
@@ -366,12 +361,12 @@ func readPlain(rec *kgo.Record, e *events.Event, m Mapping) {
 		kind    = "/kafkasources/"
 		headers = "kafkaheader"
 	)
-	size := placeBytes + len(root) + len(namespace) + len(kind) + len(name) + 1 + len(rec.Topic) + len(rec.Key)
+	size := placeBytes + len(root) + len(namespace) + len(kind) + len(name) + 1 + len(rec.Topic)
 	for i := range rec.Headers {
-		size += len(headers) + len(rec.Headers[i].Key) + len(rec.Headers[i].Value)
+		size += len(headers) + len(rec.Headers[i].Key)
 	}
-	var c carver
-	c.all.Grow(size)
+	var all strings.Builder // of which all new strings are parts
+	all.Grow(size)
 	var digits [2][20]byte
 	partition := strconv.AppendInt(digits[0][:0], int64(rec.Partition), 10)
 	offset := strconv.AppendInt(digits[1][:0], rec.Offset, 10)
@@ -380,30 +375,30 @@ func readPlain(rec *kgo.Record, e *events.Event, m Mapping) {
 	if rec.Timestamp.IsZero() {
 		e.Time = time.Unix(0, 0).UTC()
 	}
-	start := c.all.Len()
-	c.all.WriteString("partition:")
-	c.all.Write(partition)
-	c.all.WriteString("/offset:")
-	c.all.Write(offset)
-	e.ID = c.all.String()[start:]
+	start := all.Len()
+	all.WriteString("partition:")
+	all.Write(partition)
+	all.WriteString("/offset:")
+	all.Write(offset)
+	e.ID = all.String()[start:]
 
-	start = c.all.Len()
-	c.all.WriteString("partition:")
-	c.all.Write(partition)
-	c.all.WriteByte('#')
-	c.all.Write(offset)
-	e.Subject = c.all.String()[start:]
+	start = all.Len()
+	all.WriteString("partition:")
+	all.Write(partition)
+	all.WriteByte('#')
+	all.Write(offset)
+	e.Subject = all.String()[start:]
 
-	start = c.all.Len()
+	start = all.Len()
 	for _, part := range [...]string{root, namespace, kind, name, "#", rec.Topic} {
-		c.all.WriteString(part)
+		all.WriteString(part)
 	}
-	e.Source = c.all.String()[start:]
+	e.Source = all.String()[start:]
 
 	var set extensionSet
 	if len(rec.Key) > 0 {
 		set.list = make([]events.Extension, 0, 1+len(rec.Headers))
-		e.Key = m.KeyType.text(rec.Key, &c)
+		e.Key = m.KeyType.text(rec.Key)
 		set.put("key", e.Key)
 	}
 	for i := range rec.Headers {
@@ -412,14 +407,14 @@ func readPlain(rec *kgo.Record, e *events.Event, m Mapping) {
 			continue
 		}
 		if strings.EqualFold(h.Key, contentType) {
-			e.DataContentType = strings.ToLower(c.of(h.Value))
+			e.DataContentType = strings.ToLower(text(h.Value))
 			continue
 		}
-		start := c.all.Len()
-		c.all.WriteString(headers)
-		writeFolded(&c.all, h.Key)
-		name := c.all.String()[start:]
-		set.put(name, c.of(h.Value))
+		start := all.Len()
+		all.WriteString(headers)
+		writeFolded(&all, h.Key)
+		name := all.String()[start:]
+		set.put(name, text(h.Value))
 	}
 	e.Extensions = set.list
 }
@@ -436,7 +431,7 @@ func writeFolded(b *strings.Builder, name string) {
 	}
 }
 
-func (t KeyType) text(key []byte, c *carver) string {
+func (t KeyType) text(key []byte) string {
 	switch {
 	case t == KeyInt && len(key) == 4:
 		return strconv.Itoa(int(int32(binary.BigEndian.Uint32(key))))
@@ -447,5 +442,5 @@ func (t KeyType) text(key []byte, c *carver) string {
 	case t == KeyBytes:
 		return base64.StdEncoding.EncodeToString(key)
 	}
-	return c.of(key)
+	return text(key)
 }

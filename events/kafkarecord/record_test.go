@@ -349,3 +349,31 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestReadIntoUsedEvent: nothing of an event that was read before shows in the
+// next one that is read into it.
+func TestReadIntoUsedEvent(t *testing.T) {
+	header := func(name, value string) kgo.RecordHeader { return kgo.RecordHeader{Key: name, Value: []byte(value)} }
+	attributes := []kgo.RecordHeader{header("ce_specversion", "1.0"), header("ce_id", "1"), header("ce_source", "/s"), header("ce_type", "t")}
+	records := []*kgo.Record{
+		{Headers: append(slices.Clone(attributes), header("ce_one", "1"), header("ce_two", "2"), header("ce_three", "3"))},
+		{Headers: append(slices.Clone(attributes), header("ce_four", "4"))},
+		{Headers: attributes},
+		{Headers: append(slices.Clone(attributes), header("ce_not-a-name", "5"))},
+		{Key: []byte("k"), Value: []byte("{}"), Headers: []kgo.RecordHeader{header("x", "y")}},
+		{Headers: append(slices.Clone(attributes), header("ce_two", "6"), header("ce_one", "7"))},
+	}
+	var used events.Event
+	for i, rec := range records {
+		var fresh events.Event
+		if err := Read(rec, &fresh, kafkarecord.Mapping{Place: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := Read(rec, &used, kafkarecord.Mapping{Place: true}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(fresh, used); diff != "" {
+			t.Errorf("record %d (-fresh +used):\n%s", i, diff)
+		}
+	}
+}
