@@ -366,10 +366,10 @@ func TestReadIntoUsedEvent(t *testing.T) {
 	var used events.Event
 	for i, rec := range records {
 		var fresh events.Event
-		if err := Read(rec, &fresh, kafkarecord.Mapping{Place: true}); err != nil {
+		if err := Read(rec, &fresh, Mapping{Place: true}); err != nil {
 			t.Fatal(err)
 		}
-		if err := Read(rec, &used, kafkarecord.Mapping{Place: true}); err != nil {
+		if err := Read(rec, &used, Mapping{Place: true}); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(fresh, used); diff != "" {
