@@ -29,12 +29,12 @@ type display struct {
 	last    time.Time
 	records map[string]int64
 	outputs map[string]int64
-	sources []source.Stats
-	said    int64 // anomalies
+	sources map[string]source.Stats // by the name of the KafkaSource
+	said    int64                   // anomalies
 }
 
 func newDisplay(e *emulator) *display {
-	d := &display{e: e, stop: make(chan struct{}), last: time.Now(), sources: make([]source.Stats, len(e.sources))}
+	d := &display{e: e, stop: make(chan struct{}), last: time.Now()}
 	d.done.Go(d.show)
 	return d
 }
@@ -89,27 +89,30 @@ func (d *display) snapshot() *status.Snapshot {
 		Pace:      d.e.config.pace,
 		Anomalies: d.e.follower.Anomalies(shownAnomalies),
 	}
-	stats := make([]source.Stats, len(d.e.sources))
-	for i, src := range d.e.sources {
-		stats[i] = src.Stats()
+	set, services, sources := d.e.running()
+	stats := make(map[string]source.Stats, len(sources))
+	for _, src := range sources {
+		stats[src.spec.Name] = src.Stats()
 	}
-	for _, svc := range d.e.inFlowOrder() {
+	for _, svc := range inFlowOrder(set, services) {
 		f := status.Function{Name: svc.Name(), Instances: svc.Size()}
 		_, f.Ready, f.Restarts = svc.Counts()
 		f.Out = float64(outputs[svc.Name()]-d.outputs[svc.Name()]) / seconds
 		var latencies source.Latencies
-		for i, spec := range d.e.set.Sources {
+		for _, src := range sources {
+			spec := src.spec
 			if spec.Sink.Ref == nil || spec.Sink.Ref.Kind != "Service" || spec.Sink.Ref.Name != svc.Name() {
 				continue
 			}
 			f.Source = true
-			f.In += float64(stats[i].Delivered-d.sources[i].Delivered) / seconds
-			f.Failed += stats[i].Failed
-			f.DeadLetters += stats[i].DeadLetters
-			f.Lost += stats[i].Lost
-			latencies = latencies.Plus(stats[i].Latencies.Since(d.sources[i].Latencies))
+			now, before := stats[spec.Name], d.sources[spec.Name]
+			f.In += float64(now.Delivered-before.Delivered) / seconds
+			f.Failed += now.Failed
+			f.DeadLetters += now.DeadLetters
+			f.Lost += now.Lost
+			latencies = latencies.Plus(now.Latencies.Since(before.Latencies))
 			for _, t := range spec.Topics {
-				f.Lag += d.e.follower.Lag(t, stats[i].Next[t])
+				f.Lag += d.e.follower.Lag(t, now.Next[t])
 			}
 		}
 		f.P99 = latencies.Quantile(0.99)
@@ -127,18 +130,18 @@ func (d *display) total() *status.Snapshot { return d.snapshot() }
 
 // inFlowOrder returns the services as events flow: those without a source, then
 // by the last of their topics in the order in which topics are declared.
-func (e *emulator) inFlowOrder() []*service.Service {
+func inFlowOrder(set *knative.Set, services []*service.Service) []*service.Service {
 	rank := make(map[string]int)
-	for _, s := range e.set.Sources {
+	for _, s := range set.Sources {
 		if s.Sink.Ref == nil || s.Sink.Ref.Kind != "Service" {
 			continue
 		}
 		for _, t := range s.Topics {
-			i := slices.IndexFunc(e.set.Topics, func(d *knative.KafkaTopic) bool { return d.Topic == t })
+			i := slices.IndexFunc(set.Topics, func(d *knative.KafkaTopic) bool { return d.Topic == t })
 			rank[s.Sink.Ref.Name] = max(rank[s.Sink.Ref.Name], i+1)
 		}
 	}
-	return slices.SortedStableFunc(slices.Values(e.services), func(a, b *service.Service) int {
+	return slices.SortedStableFunc(slices.Values(services), func(a, b *service.Service) int {
 		return rank[a.Name()] - rank[b.Name()]
 	})
 }

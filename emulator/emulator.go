@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -40,7 +39,6 @@ import (
 //	                             processes, which read and write Kafka themselves
 type emulator struct {
 	config  runConfig
-	set     *knative.Set
 	screen  *status.Screen
 	log     *slog.Logger
 	started time.Time
@@ -58,12 +56,22 @@ type emulator struct {
 	transport *http.Transport
 	routes    *routes
 	owners    *ownership.Registry
-	services  []*service.Service
-	sources   []*source.Dispatcher
 	follower  *status.Follower
-	display   *display
 	serving   sync.WaitGroup
-	infoMu    sync.Mutex
+
+	// What a change of the manifests changes. Only the goroutine that runs the
+	// emulator does so; others read it with the mutex.
+	mu       sync.Mutex
+	set      *knative.Set
+	services []*service.Service
+	sources  []*delivery
+	display  *display
+}
+
+// delivery is a KafkaSource that delivers.
+type delivery struct {
+	spec *knative.KafkaSource
+	*source.Dispatcher
 }
 
 // startWithin bounds everything until the functions are started.
@@ -77,7 +85,7 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 			err = errors.Join(err, e.stop())
 		}
 	}()
-	if err := e.checkServices(); err != nil {
+	if err := e.checkServices(set); err != nil {
 		return e, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
@@ -94,7 +102,7 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 		listener.Close()
 		return e, err
 	}
-	partitions, err := e.makeTopics(ctx)
+	partitions, err := e.makeTopics(ctx, set)
 	if err != nil {
 		listener.Close()
 		return e, err
@@ -107,7 +115,7 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 		return e, err
 	}
 	e.startServices()
-	e.routes.listing = e.listing()
+	e.routes.listing = e.listing
 	e.serve(listener)
 	if e.follower, err = status.Follow(ctx, e.kafka, e.shownTopics(), log); err != nil {
 		return e, err
@@ -115,18 +123,23 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 	if err := e.startSources(ctx); err != nil {
 		return e, err
 	}
-	e.infoMu.Lock()
-	e.display = newDisplay(e)
-	e.infoMu.Unlock()
+	e.setDisplay(newDisplay(e))
 	e.writeInfo()
 	return e, nil
 }
 
 // checkServices refuses what cannot be run before anything is started.
-func (e *emulator) checkServices() error {
-	for _, s := range e.set.Services {
+func (e *emulator) checkServices(set *knative.Set) error {
+	if err := e.config.programs.check(set); err != nil {
+		return err
+	}
+	for _, s := range set.Services {
+		if e.config.programs[s.Name] != nil {
+			continue
+		}
 		if s.Image != ourImage {
-			return s.Errorf("spec.template.spec.containers[0].image", "%s cannot be run here; only %s can", s.Image, ourImage)
+			return s.Errorf("spec.template.spec.containers[0].image", "%s cannot be run here; only %s can. Name a command that does the same: --exec %s=\"python3 app.py\"",
+				s.Image, ourImage, s.Name)
 		}
 		if s.Getenv("FUNCTION") == "" {
 			return s.Errorf("spec.template.spec.containers[0].env", "FUNCTION is missing: it names the function to run")
@@ -212,12 +225,12 @@ func reach(ctx context.Context, brokers []string) error {
 
 // makeTopics creates the topics and returns the number of tasks of each
 // function: that of the partitions of its changelog.
-func (e *emulator) makeTopics(ctx context.Context) (map[string]int, error) {
+func (e *emulator) makeTopics(ctx context.Context, set *knative.Set) (map[string]int, error) {
 	var config func(map[string]string) map[string]string
 	if e.broker != nil {
 		config = broker.TopicConfig
 	}
-	if err := topic.Create(ctx, e.admin, e.set.Topics, config); err != nil {
+	if err := topic.Create(ctx, e.admin, set.Topics, config); err != nil {
 		return nil, err
 	}
 	listed, err := e.admin.ListTopics(ctx)
@@ -225,7 +238,7 @@ func (e *emulator) makeTopics(ctx context.Context) (map[string]int, error) {
 		return nil, fmt.Errorf("list topics: %w", err)
 	}
 	partitions := make(map[string]int)
-	for _, s := range e.set.Services {
+	for _, s := range set.Services {
 		name := s.Getenv("FUNCTION")
 		if t, ok := listed[name+changelogSuffix]; ok {
 			partitions[name] = len(t.Partitions)
@@ -244,78 +257,104 @@ func (e *emulator) startSinks() error {
 	}
 	e.sinks = client
 	for _, s := range e.set.Sinks {
-		e.routes.sinks[s.Namespace+"/"+s.Name] = sink.New(s, client, e.log)
+		e.routes.setSink(s, sink.New(s, client, e.log))
 	}
 	return nil
 }
 
 func (e *emulator) startServices() {
+	for _, s := range e.set.Services {
+		e.startService(s)
+	}
+}
+
+// startService starts a Service, unless it is one that only generates and nothing
+// is to be generated.
+func (e *emulator) startService(s *knative.Service) {
+	if s.Getenv("FUNCTION") == "generate" && e.config.profile == "none" {
+		return
+	}
+	svc := service.Start(e.serviceConfig(s))
+	e.mu.Lock()
+	e.services = append(e.services, svc)
+	e.mu.Unlock()
+	e.routes.setService(s.Name, svc)
+}
+
+// serviceConfig says how a Service is run here: by this executable, or by the
+// command that is given for it.
+func (e *emulator) serviceConfig(s *knative.Service) service.Config {
+	function := s.Getenv("FUNCTION")
 	exe, err := os.Executable()
 	if err != nil {
 		exe = os.Args[0]
 	}
-	for _, s := range e.set.Services {
-		function := s.Getenv("FUNCTION")
-		if function == "generate" && e.config.profile == "none" {
-			continue
-		}
-		svc := service.Start(service.Config{
-			Service: s,
-			Command: []string{exe, function},
-			Env:     e.config.overrides(e.kafkaAddr),
-			InstanceEnv: func(id string) map[string]string {
-				if e.broker == nil {
-					return nil // a consumer group decides who owns what
-				}
-				return map[string]string{"ASSIGN_URL": e.baseURL + "/_assign/" + function + "/" + id}
-			},
-			Started: func(in service.Instance) {
-				e.owners.Join(function, in.ID, in.URL)
-				e.writeInfo()
-			},
-			Ended: func(in service.Instance) {
-				e.owners.Leave(function, in.ID)
-				e.writeInfo()
-			},
-			Ready: func(in service.Instance, ready bool) {
-				if ready {
-					e.log.Info("function is ready", "service", in.Label, "url", in.URL)
-				}
-			},
-			Output: func(instance, line string) { e.screen.Line("%s", label(instance)+line) },
-			Logger: e.log,
-		})
-		e.infoMu.Lock()
-		e.services = append(e.services, svc)
-		e.infoMu.Unlock()
-		e.routes.services[s.Name] = svc
+	command := []string{exe, function}
+	if c := e.config.programs[s.Name]; c != nil {
+		command = c
+	}
+	return service.Config{
+		Service:     s,
+		Command:     command,
+		Env:         e.config.overrides(s, e.kafkaAddr),
+		ScaleToZero: e.config.scaleToZero,
+		InstanceEnv: func(id string) map[string]string {
+			if e.broker == nil || function == "" {
+				return nil // a consumer group decides who owns what
+			}
+			return map[string]string{"ASSIGN_URL": e.baseURL + "/_assign/" + function + "/" + id}
+		},
+		Started: func(in service.Instance) {
+			e.owners.Join(function, in.ID, in.URL)
+			e.writeInfo()
+		},
+		Ended: func(in service.Instance) {
+			e.owners.Leave(function, in.ID)
+			e.writeInfo()
+		},
+		Ready: func(in service.Instance, ready bool) {
+			if ready {
+				e.log.Info("function is ready", "service", in.Label, "revision", in.Revision, "url", in.URL)
+			}
+		},
+		Output: func(instance, line string) { e.screen.Line("%s", label(instance)+line) },
+		Logger: e.log,
 	}
 }
 
-// startSources starts the KafkaSources whose sink runs.
+// startSources starts the KafkaSources.
 func (e *emulator) startSources(ctx context.Context) error {
 	for _, s := range e.set.Sources {
-		target, err := e.target(&s.Object, "spec.sink", s.Sink)
-		if err != nil {
+		if err := e.startSource(ctx, s); err != nil {
 			return err
 		}
-		var dead *source.Target
-		if d := s.Delivery.DeadLetterSink; d != nil {
-			t, err := e.target(&s.Object, "spec.delivery.deadLetterSink", *d)
-			if err != nil {
-				return err
-			}
-			dead = &t
-		}
-		d, err := source.Open(ctx, source.Config{
-			Source: s, Kafka: e.kafka, Alone: e.broker != nil, Sink: target, DeadLetter: dead,
-			Pace: e.config.pace, Transport: e.routes.mesh(source.NewTransport(e.config.pace)), Logger: e.log,
-		})
-		if err != nil {
-			return err
-		}
-		e.sources = append(e.sources, d)
 	}
+	return nil
+}
+
+func (e *emulator) startSource(ctx context.Context, s *knative.KafkaSource) error {
+	target, err := e.target(&s.Object, "spec.sink", s.Sink)
+	if err != nil {
+		return err
+	}
+	var dead *source.Target
+	if d := s.Delivery.DeadLetterSink; d != nil {
+		t, err := e.target(&s.Object, "spec.delivery.deadLetterSink", *d)
+		if err != nil {
+			return err
+		}
+		dead = &t
+	}
+	d, err := source.Open(ctx, source.Config{
+		Source: s, Kafka: e.kafka, Alone: e.broker != nil, Sink: target, DeadLetter: dead,
+		Pace: e.config.pace, Transport: e.routes.mesh(source.NewTransport(e.config.pace)), Logger: e.log,
+	})
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.sources = append(e.sources, &delivery{s, d})
+	e.mu.Unlock()
 	return nil
 }
 
@@ -332,7 +371,7 @@ func (e *emulator) target(o *knative.Object, field string, d knative.Destination
 	if d.Ref.Kind == "KafkaSink" {
 		return source.Target{URL: e.baseURL + "/" + d.Ref.Namespace + "/" + d.Ref.Name + path}, nil
 	}
-	if e.routes.services[d.Ref.Name] == nil {
+	if e.routes.service(d.Ref.Name) == nil {
 		return source.Target{}, o.Errorf(field, "the Service %s is not run", d.Ref.Name)
 	}
 	return source.Target{URL: clusterURL(d.Ref.Namespace, d.Ref.Name) + path}, nil
@@ -365,11 +404,11 @@ func (e *emulator) fail(err error) {
 func (e *emulator) listing() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "DataSurge\n\nKafka: %s\n\nfunctions (POST a CloudEvent):\n", strings.Join(e.kafkaAddr, ","))
-	for _, name := range slices.Sorted(maps.Keys(e.routes.services)) {
+	for _, name := range e.routes.serviceNames() {
 		fmt.Fprintf(&b, "  %s/%s\n", e.baseURL, name)
 	}
 	b.WriteString("\nKafkaSinks (POST a CloudEvent):\n")
-	for _, name := range slices.Sorted(maps.Keys(e.routes.sinks)) {
+	for _, name := range e.routes.sinkPaths() {
 		fmt.Fprintf(&b, "  %s/%s\n", e.baseURL, name)
 	}
 	return b.String()
@@ -377,8 +416,8 @@ func (e *emulator) listing() string {
 
 // writeInfo writes emulator.json as things are now, once everything is started.
 func (e *emulator) writeInfo() {
-	e.infoMu.Lock()
-	defer e.infoMu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.dir == nil || e.display == nil {
 		return // stopped, or not all started
 	}
@@ -398,10 +437,24 @@ func (e *emulator) writeInfo() {
 	}
 }
 
+func (e *emulator) setDisplay(d *display) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.display = d
+}
+
+// running is what runs now, for those who do not hold the mutex.
+func (e *emulator) running() (*knative.Set, []*service.Service, []*delivery) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.set, slices.Clone(e.services), slices.Clone(e.sources)
+}
+
 // shownTopics are the topics of the status: all but the changelogs.
 func (e *emulator) shownTopics() []string {
+	set, _, _ := e.running()
 	var names []string
-	for _, t := range e.set.Topics {
+	for _, t := range set.Topics {
 		if !strings.HasSuffix(t.Topic, changelogSuffix) {
 			names = append(names, t.Topic)
 		}

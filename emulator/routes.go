@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 
 	"datasurge/emulator/ownership"
 	"datasurge/emulator/service"
@@ -27,12 +30,14 @@ import (
 //
 // A function's name goes before a namespace of the same name.
 type routes struct {
+	owners  *ownership.Registry
+	proxy   *httputil.ReverseProxy
+	listing func() string
+	assign  *http.ServeMux
+
+	mu       sync.RWMutex
 	services map[string]*service.Service
 	sinks    map[string]*sink.Handler // by namespace/name
-	owners   *ownership.Registry
-	proxy    *httputil.ReverseProxy
-	listing  string
-	assign   *http.ServeMux
 }
 
 func newRoutes(set *knative.Set, owners *ownership.Registry, transport http.RoundTripper, log *slog.Logger) *routes {
@@ -70,10 +75,54 @@ type roundTripper func(*http.Request) (*http.Response, error)
 // RoundTrip implements http.RoundTripper.
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// ServeHTTP is called when all services and sinks are there.
+// setService makes a service known; nil forgets it.
+func (r *routes) setService(name string, s *service.Service) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.services[name] = s; s == nil {
+		delete(r.services, name)
+	}
+}
+
+// service returns the service of that name, nil when there is none.
+func (r *routes) service(name string) *service.Service {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.services[name]
+}
+
+func (r *routes) serviceNames() []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Sorted(maps.Keys(r.services))
+}
+
+// setSink makes a KafkaSink known; nil forgets it.
+func (r *routes) setSink(s *knative.KafkaSink, h *sink.Handler) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	path := s.Namespace + "/" + s.Name
+	if r.sinks[path] = h; h == nil {
+		delete(r.sinks, path)
+	}
+}
+
+func (r *routes) sink(path string) *sink.Handler {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.sinks[path]
+}
+
+func (r *routes) sinkPaths() []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Sorted(maps.Keys(r.sinks))
+}
+
+// ServeHTTP implements http.Handler.
 func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.URL.Path == "/" {
-		io.WriteString(w, r.listing)
+		io.WriteString(w, r.listing())
 		return
 	}
 	if strings.HasPrefix(req.URL.Path, "/_assign/") {
@@ -82,11 +131,11 @@ func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	path := strings.Trim(req.URL.Path, "/")
 	name, rest, _ := strings.Cut(path, "/")
-	if s := r.services[name]; s != nil {
+	if s := r.service(name); s != nil {
 		r.forward(w, req, s, "/"+rest)
 		return
 	}
-	if h := r.sinks[path]; h != nil {
+	if h := r.sink(path); h != nil {
 		h.ServeHTTP(w, req)
 		return
 	}
@@ -114,7 +163,7 @@ func (r *routes) mesh(base http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		if host, ok := strings.CutSuffix(req.URL.Hostname(), clusterDomain); ok {
 			name, _, _ := strings.Cut(host, ".")
-			if s := r.services[name]; s != nil {
+			if s := r.service(name); s != nil {
 				return s.RoundTrip(base, req, cmp.Or(req.URL.Path, "/"))
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"runtime/debug"
@@ -31,6 +32,10 @@ type runConfig struct {
 	profile   string
 	rate      int
 	pace      int // times the bounds of a KafkaSource
+
+	programs    programs // by the name of the Service that they stand for
+	watch       bool     // follow changes of the manifests and the programs
+	scaleToZero bool
 }
 
 // gcPercent keeps the heaps small, for the pipeline shares the machine with
@@ -42,7 +47,7 @@ const gcPercent = 50
 const labelDelay = "2m"
 
 func parseRun(args []string, out io.Writer) (runConfig, error) {
-	var c runConfig
+	c := runConfig{programs: make(programs)}
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	flags.Func("f", "`file or directory` with the manifests, may be repeated (default: those of knative/, built in)", func(s string) error {
 		c.manifests = append(c.manifests, s)
@@ -64,10 +69,15 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 	flags.StringVar(&c.profile, "profile", "live", "what is generated: live, or none, when somebody else produces")
 	flags.IntVar(&c.rate, "rate", 1000, "transactions generated per second")
 	flags.IntVar(&c.pace, "pace", 1, "lift the bounds of a KafkaSource (99 events under way, ordered 250 a second) `times`, as if it had that many dispatchers")
+	flags.Func("exec", "`NAME=COMMAND` that stands for the image of the Service NAME, may be repeated: --exec enricher=\"python3 app.py\"", c.programs.set)
+	flags.BoolVar(&c.watch, "watch", false, "follow changes of the manifests and of what --exec runs, as new revisions")
+	flags.BoolVar(&c.scaleToZero, "scale-to-zero", false, "end the last instance of a Service with min-scale 0 after 90 s without a request, as a cluster does; what it has in memory is gone")
 	if err := parse(flags, args, out); err != nil {
 		return c, err
 	}
 	switch {
+	case c.watch && len(c.manifests) == 0 && len(c.programs) == 0:
+		return c, errors.New("--watch: there is nothing to watch; -f names manifests, --exec programs")
 	case flags.NArg() > 0:
 		return c, fmt.Errorf("unexpected argument %q; emulator run -h lists the arguments", flags.Arg(0))
 	case c.profile == "handbook":
@@ -165,17 +175,22 @@ func shortTime(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// overrides are the variables that every function gets over its manifest.
-func (c *runConfig) overrides(brokers []string) map[string]string {
-	variables := map[string]string{
-		childEnv:        "1",
-		"KAFKA_BROKERS": strings.Join(brokers, ","),
-		"PROFILE":       c.profile,
-		"RATE":          strconv.Itoa(c.rate),
-		"LABEL_DELAY":   labelDelay,
-		"LOG_FORMAT":    "text",
-		"HOST":          "127.0.0.1",
-		"GOGC":          strconv.Itoa(gcPercent),
+// overrides are the variables that a Service gets over its manifest: where Kafka
+// is, and those of our own functions.
+func (c *runConfig) overrides(s *knative.Service, brokers []string) map[string]string {
+	variables := map[string]string{"KAFKA_BROKERS": strings.Join(brokers, ",")}
+	if s.Image == ourImage {
+		maps.Copy(variables, map[string]string{
+			"PROFILE":     c.profile,
+			"RATE":        strconv.Itoa(c.rate),
+			"LABEL_DELAY": labelDelay,
+			"LOG_FORMAT":  "text",
+			"HOST":        "127.0.0.1",
+			"GOGC":        strconv.Itoa(gcPercent),
+		})
+	}
+	if c.programs[s.Name] == nil {
+		variables[childEnv] = "1"
 	}
 	for _, variable := range os.Environ() {
 		name, value, _ := strings.Cut(variable, "=")

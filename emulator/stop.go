@@ -83,8 +83,8 @@ func (e *emulator) stop() error {
 	}
 	close(e.stopped)
 	e.serving.Wait()
-	e.infoMu.Lock()
-	defer e.infoMu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.dir != nil {
 		err = errors.Join(err, e.dir.Close())
 		e.dir = nil

@@ -36,7 +36,8 @@ var layers = map[string][]string{
 	"functions/serve":            {"events", "functions/stream"},
 	"functions/run": {
 		"events", "functions/step", "functions/window", "functions/generate", "functions/enrich",
-		"functions/detect", "functions/aggregate", "functions/stream", "functions/serve",
+		"functions/detect", "functions/aggregate", "functions/stream", "functions/serve", "functions/kafkahealth",
+		"knative", "knative/topic",
 	},
 	"functions/run/readmecurl": {},
 	"functions":                {"functions/run"},
