@@ -53,10 +53,11 @@ var layers = map[string][]string{
 	"emulator/sink":      {"knative", "events", "events/kafkarecord"},
 	"emulator/source":    {"knative", "events", "events/kafkarecord"},
 	"emulator/status":    {"events", "events/kafkarecord"},
+	"emulator/watch":     {},
 	"emulator/bench":     {"events", "events/kafkarecord"},
 	"emulator": {
 		"knative", "events", "events/kafkarecord", "functions/run", "emulator/bench", "emulator/broker", "emulator/datadir",
-		"emulator/ownership", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "knative/topic",
+		"emulator/ownership", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
 	},
 }
 
