@@ -117,7 +117,10 @@ func (d decoder) decodeStruct(n *yaml.Node, field string, v reflect.Value) error
 	fields := make(map[string]int, t.NumField())
 	var names []string
 	for i := range t.NumField() {
-		name := t.Field(i).Tag.Get("yaml")
+		name, ok := t.Field(i).Tag.Lookup("yaml")
+		if !ok {
+			continue // what is made of the others
+		}
 		fields[name] = i
 		if t.Field(i).Type != unsupportedType {
 			names = append(names, name)
@@ -245,15 +248,25 @@ type metadata struct {
 	Annotations map[string]string `yaml:"annotations"`
 }
 
-// readObject decodes a whole document: the head, which was read before, the
-// metadata into o, and spec. version is the only apiVersion that is taken.
+// readObject is readDocument of a kind that has to have a spec.
 func readObject(root *yaml.Node, o *Object, version string, spec any) error {
+	if err := readDocument(root, o, version, spec); err != nil {
+		return err
+	}
+	if _, ok := o.lines["spec"]; !ok {
+		return o.Errorf("spec", "is missing")
+	}
+	return nil
+}
+
+// readDocument decodes a whole document: the head, which was read before, the
+// metadata into o, and spec. version is the only apiVersion that is taken.
+func readDocument(root *yaml.Node, o *Object, version string, spec any) error {
 	if o.APIVersion != version {
 		return o.Errorf("apiVersion", "%s is read in version %s, not %s", o.Kind, version, o.APIVersion)
 	}
 	d := decoder{o}
 	var meta metadata
-	var hasSpec bool
 	err := eachField(o, root, "", func(key string, keyNode, value *yaml.Node) error {
 		switch key {
 		case "apiVersion", "kind":
@@ -261,7 +274,6 @@ func readObject(root *yaml.Node, o *Object, version string, spec any) error {
 		case "metadata":
 			return d.decode(value, key, reflect.ValueOf(&meta).Elem())
 		case "spec":
-			hasSpec = true
 			return d.decode(value, key, reflect.ValueOf(spec).Elem())
 		case "status":
 			o.Ignored = append(o.Ignored, key)
@@ -276,11 +288,8 @@ func readObject(root *yaml.Node, o *Object, version string, spec any) error {
 	if o.Namespace == "" {
 		o.Namespace = DefaultNamespace
 	}
-	switch {
-	case o.Name == "":
+	if o.Name == "" {
 		return o.Errorf("metadata.name", "is missing")
-	case !hasSpec:
-		return o.Errorf("spec", "is missing")
 	}
 	if err := checkName(o.Name); err != nil {
 		return o.Errorf("metadata.name", "%v", err)

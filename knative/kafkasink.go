@@ -34,6 +34,9 @@ func readKafkaSink(root *yaml.Node, o *Object) (*KafkaSink, error) {
 	if err := readObject(root, o, "eventing.knative.dev/v1alpha1", &spec); err != nil {
 		return nil, err
 	}
+	if err := o.checkAnnotations(nil); err != nil {
+		return nil, err
+	}
 	s := &KafkaSink{Object: *o, Topic: spec.Topic, BootstrapServers: spec.BootstrapServers}
 	switch {
 	case s.Topic == "":

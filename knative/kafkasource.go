@@ -1,10 +1,6 @@
 package knative
 
-import (
-	"strings"
-
-	"go.yaml.in/yaml/v3"
-)
+import "go.yaml.in/yaml/v3"
 
 // KafkaSource: sources.knative.dev/v1
 //
@@ -49,10 +45,8 @@ type kafkaSourceSpec struct {
 	Ordering         string       `yaml:"ordering"`
 	Delivery         *delivery    `yaml:"delivery"`
 	Sink             *destination `yaml:"sink"`
-	CEOverrides      *struct {
-		Extensions map[string]string `yaml:"extensions"`
-	} `yaml:"ceOverrides"`
-	Net unsupported `yaml:"net" why:"TLS and SASL between a KafkaSource and Kafka are not emulated"`
+	CEOverrides      *overrides   `yaml:"ceOverrides"`
+	Net              unsupported  `yaml:"net" why:"TLS and SASL between a KafkaSource and Kafka are not emulated"`
 }
 
 func readKafkaSource(root *yaml.Node, o *Object) (*KafkaSource, error) {
@@ -60,10 +54,8 @@ func readKafkaSource(root *yaml.Node, o *Object) (*KafkaSource, error) {
 	if err := readObject(root, o, "sources.knative.dev/v1", &spec); err != nil {
 		return nil, err
 	}
-	for name := range o.Annotations {
-		if strings.HasPrefix(name, "autoscaling.eventing.knative.dev/") {
-			return nil, o.Errorf("metadata.annotations."+name, "autoscaling by KEDA is not emulated; use spec.consumers")
-		}
+	if err := o.checkAnnotations(nil); err != nil {
+		return nil, err
 	}
 	s := &KafkaSource{Object: *o, BootstrapServers: spec.BootstrapServers, Topics: spec.Topics,
 		ConsumerGroup: spec.ConsumerGroup, Consumers: 1, KeyType: "string"}
@@ -103,31 +95,20 @@ func readKafkaSource(root *yaml.Node, o *Object) (*KafkaSource, error) {
 			return nil, o.Errorf("metadata.labels."+keyTypeLabel, "%q: want string, int, float or byte-array", t)
 		}
 	}
-	if spec.CEOverrides != nil {
-		for name := range spec.CEOverrides.Extensions {
-			if !validExtension(name) {
-				return nil, o.Errorf("spec.ceOverrides.extensions."+name, "%q is no CloudEvents extension name: want lower case letters and digits", name)
-			}
-		}
-		s.Extensions = spec.CEOverrides.Extensions
-	}
 	var err error
-	if s.Delivery, err = spec.Delivery.resolve(o, "spec.delivery"); err != nil {
+	if s.Extensions, err = spec.CEOverrides.resolve(o, "spec.ceOverrides"); err != nil {
 		return nil, err
+	}
+	if err := spec.Delivery.check(o, "spec.delivery"); err != nil {
+		return nil, err
+	}
+	if spec.Delivery == nil {
+		s.Delivery = Delivery{Retry: defaultRetry, Backoff: BackoffExponential, Delay: defaultDelay, Timeout: defaultDeliveryTimeout}
+	} else {
+		s.Delivery = spec.Delivery.resolve(defaultDelayOfPartial)
 	}
 	if s.Sink, err = spec.Sink.resolve(o, "spec.sink"); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-// validExtension reports whether a cluster takes name as an extension: lower
-// case letters and digits.
-func validExtension(name string) bool {
-	for i := range len(name) {
-		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return name != ""
 }

@@ -119,16 +119,25 @@ type container struct {
 
 const autoscaling = "autoscaling.knative.dev/"
 
-// scaleAnnotations maps the annotations of autoscaling.knative.dev, in both of
-// their spellings, to whether they are read here.
-var scaleAnnotations = map[string]bool{
-	"min-scale": true, "minScale": true, "max-scale": true, "maxScale": true,
-	"initial-scale": false, "initialScale": false, "activation-scale": false,
-	"target": false, "target-burst-capacity": false, "targetBurstCapacity": false,
-	"target-utilization-percentage": false, "targetUtilizationPercentage": false,
-	"window": false, "panic-window-percentage": false, "panic-threshold-percentage": false,
-	"scale-down-delay": false, "scaleDownDelay": false, "scale-to-zero-pod-retention-period": false,
-	"metric": false, "class": false,
+// serviceAnnotations are those of a Service and of its template.
+var serviceAnnotations = annotations{
+	"serving.knative.dev/rollout-duration":               false,
+	"serving.knative.dev/revision-gc":                    false,
+	"serving.knative.dev/progress-deadline":              false,
+	"networking.knative.dev/ingress.class":               false,
+	"networking.knative.dev/certificate.class":           false,
+	"networking.knative.dev/disable-auto-tls":            false,
+	"networking.knative.dev/disable-external-domain-tls": false,
+	"networking.knative.dev/http-protocol":               false,
+
+	autoscaling + "min-scale": true, autoscaling + "minScale": true,
+	autoscaling + "max-scale": true, autoscaling + "maxScale": true,
+	autoscaling + "initial-scale": false, autoscaling + "initialScale": false, autoscaling + "activation-scale": false,
+	autoscaling + "target": false, autoscaling + "target-burst-capacity": false, autoscaling + "targetBurstCapacity": false,
+	autoscaling + "target-utilization-percentage": false, autoscaling + "targetUtilizationPercentage": false,
+	autoscaling + "window": false, autoscaling + "panic-window-percentage": false, autoscaling + "panic-threshold-percentage": false,
+	autoscaling + "scale-down-delay": false, autoscaling + "scaleDownDelay": false, autoscaling + "scale-to-zero-pod-retention-period": false,
+	autoscaling + "metric": false, autoscaling + "class": false,
 }
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
@@ -136,6 +145,9 @@ var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 func readService(root *yaml.Node, o *Object) (*Service, error) {
 	var spec serviceSpec
 	if err := readObject(root, o, "serving.knative.dev/v1", &spec); err != nil {
+		return nil, err
+	}
+	if err := o.checkAnnotations(serviceAnnotations); err != nil {
 		return nil, err
 	}
 	if strings.Contains(o.Name, ".") || len(o.Name) > 63 {
@@ -233,34 +245,27 @@ func (s *Service) readContainer(c *container, o *Object) error {
 // reservedEnv are the variables that Serving sets itself.
 var reservedEnv = []string{"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"}
 
-func (s *Service) readScale(annotations map[string]string, o *Object) error {
-	const at = "spec.template.metadata.annotations."
-	s.MinScale = 0
-	for name, value := range annotations {
-		short, ok := strings.CutPrefix(name, autoscaling)
-		if !ok {
-			continue
-		}
-		read, known := scaleAnnotations[short]
-		if !known {
-			return o.Errorf(at+name, "unknown annotation of autoscaling.knative.dev")
-		}
-		if !read {
-			o.Ignored = append(o.Ignored, at+name)
+func (s *Service) readScale(have map[string]string, o *Object) error {
+	const at = "spec.template.metadata.annotations"
+	if err := o.checkAnnotationsAt(at, have, serviceAnnotations); err != nil {
+		return err
+	}
+	for name, value := range have {
+		if !serviceAnnotations[name] {
 			continue
 		}
 		n, err := strconv.Atoi(value)
 		if err != nil || n < 0 {
-			return o.Errorf(at+name, "%q: want a whole number, 0 or more", value)
+			return o.Errorf(at+"."+name, "%q: want a whole number, 0 or more", value)
 		}
-		if strings.HasPrefix(short, "min") {
+		if strings.HasPrefix(name, autoscaling+"min") {
 			s.MinScale = n
 		} else {
 			s.MaxScale = n
 		}
 	}
 	if s.MaxScale > 0 && s.MinScale > s.MaxScale {
-		return o.Errorf(at+autoscaling+"max-scale", "%d is less than min-scale %d", s.MaxScale, s.MinScale)
+		return o.Errorf(at+"."+autoscaling+"max-scale", "%d is less than min-scale %d", s.MaxScale, s.MinScale)
 	}
 	slices.Sort(o.Ignored)
 	return nil

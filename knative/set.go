@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -24,9 +23,20 @@ type Set struct {
 	Sources  []*KafkaSource
 	Sinks    []*KafkaSink
 	Topics   []*KafkaTopic
+	Brokers  []*Broker
+	Triggers []*Trigger
+	// Channels and Subscriptions are those that are declared and those of the
+	// Sequences.
+	Channels      []*KafkaChannel
+	Subscriptions []*Subscription
+	Sequences     []*Sequence
+	Pings         []*PingSource
+	Bindings      []*SinkBinding
 	// Passed are the objects that were passed over: they describe the cluster,
 	// and one machine has none.
 	Passed []*Object
+	// Warnings are about what a cluster takes and nobody can mean.
+	Warnings []*Error
 }
 
 // Object is the part that all kinds share.
@@ -43,8 +53,12 @@ type Object struct {
 	// machine, in the order of the manifest.
 	Ignored []string
 
-	lines map[string]int // line of each field by its path
+	lines    map[string]int // line of each field by its path
+	warnings []*Error
 }
+
+// self is the Object of a kind that embeds one.
+func (o *Object) self() *Object { return o }
 
 // String names the object as messages do: kind and name.
 func (o *Object) String() string { return o.Kind + " " + o.Name }
@@ -52,6 +66,15 @@ func (o *Object) String() string { return o.Kind + " " + o.Name }
 // Errorf is an error about one field, located at the field's line or that of
 // the nearest enclosing field that is present.
 func (o *Object) Errorf(field, format string, args ...any) error {
+	return o.located(field, format, args...)
+}
+
+// warnf notes a warning about one field.
+func (o *Object) warnf(field, format string, args ...any) {
+	o.warnings = append(o.warnings, o.located(field, format, args...))
+}
+
+func (o *Object) located(field, format string, args ...any) *Error {
 	return &Error{File: o.File, Line: o.line(field), Field: field, Msg: fmt.Sprintf(format, args...)}
 }
 
@@ -84,13 +107,44 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d: %s: %s", e.File, e.Line, e.Field, e.Msg)
 }
 
+// Reader reads manifests. The zero value reads the environment and the standard
+// input of the process.
+type Reader struct {
+	// LookupEnv gives the values of ${NAME}; default is os.LookupEnv.
+	LookupEnv func(name string) (value string, ok bool)
+	// Stdin is read for the path -; default is os.Stdin.
+	Stdin io.Reader
+}
+
+// loader collects what is read into a set.
+type loader struct {
+	Set
+	lookupEnv func(string) (string, bool)
+}
+
+func (r Reader) loader() *loader {
+	l := &loader{lookupEnv: r.LookupEnv}
+	if l.lookupEnv == nil {
+		l.lookupEnv = os.LookupEnv
+	}
+	return l
+}
+
 // ReadPaths reads manifests from files and directories; of a directory, every
-// .yaml and .yml file in it, without descending. The errors of all files are
-// joined, one per object.
-func ReadPaths(paths ...string) (*Set, error) {
-	s := new(Set)
+// .yaml and .yml file in it, without descending. The path - is the standard
+// input. The errors of all files are joined, one per object.
+func (r Reader) ReadPaths(paths ...string) (*Set, error) {
+	l := r.loader()
 	var errs []error
 	for _, p := range paths {
+		if p == "-" {
+			in := r.Stdin
+			if in == nil {
+				in = os.Stdin
+			}
+			errs = append(errs, l.read("standard input", in))
+			continue
+		}
 		info, err := os.Stat(p)
 		if err != nil {
 			return nil, fmt.Errorf("manifests: %w", err)
@@ -100,29 +154,35 @@ func ReadPaths(paths ...string) (*Set, error) {
 			if err != nil {
 				return nil, fmt.Errorf("manifests: %w", err)
 			}
-			errs = append(errs, s.read(p, f))
+			errs = append(errs, l.read(p, f))
 			f.Close()
 			continue
 		}
-		errs = append(errs, s.readDir(os.DirFS(p), filepath.ToSlash(p)))
+		errs = append(errs, l.readDir(os.DirFS(p), filepath.ToSlash(p)))
 	}
-	return s.done(errs)
+	return l.done(errs)
 }
+
+// ReadPaths is that of the zero [Reader].
+func ReadPaths(paths ...string) (*Set, error) { return Reader{}.ReadPaths(paths...) }
 
 // ReadFS reads the .yaml and .yml files at the root of fsys. dir stands before
 // the file names in messages.
 func ReadFS(fsys fs.FS, dir string) (*Set, error) {
-	s := new(Set)
-	return s.done([]error{s.readDir(fsys, dir)})
+	l := Reader{}.loader()
+	return l.done([]error{l.readDir(fsys, dir)})
 }
 
 // Read reads one stream of YAML documents; name stands for it in messages.
-func Read(name string, r io.Reader) (*Set, error) {
-	s := new(Set)
-	return s.done([]error{s.read(name, r)})
+func (r Reader) Read(name string, in io.Reader) (*Set, error) {
+	l := r.loader()
+	return l.done([]error{l.read(name, in)})
 }
 
-func (s *Set) readDir(fsys fs.FS, dir string) error {
+// Read is that of the zero [Reader].
+func Read(name string, in io.Reader) (*Set, error) { return Reader{}.Read(name, in) }
+
+func (l *loader) readDir(fsys fs.FS, dir string) error {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
 		return fmt.Errorf("manifests: %w", err)
@@ -138,7 +198,7 @@ func (s *Set) readDir(fsys fs.FS, dir string) error {
 		if err != nil {
 			return fmt.Errorf("manifests: %w", err)
 		}
-		errs = append(errs, s.read(path.Join(dir, e.Name()), bytes.NewReader(data)))
+		errs = append(errs, l.read(path.Join(dir, e.Name()), bytes.NewReader(data)))
 	}
 	if !found {
 		return fmt.Errorf("manifests: %s holds no .yaml file", dir)
@@ -147,7 +207,7 @@ func (s *Set) readDir(fsys fs.FS, dir string) error {
 }
 
 // read adds the documents of r to s.
-func (s *Set) read(file string, r io.Reader) error {
+func (l *loader) read(file string, r io.Reader) error {
 	dec := yaml.NewDecoder(r)
 	var errs []error
 	for {
@@ -160,14 +220,14 @@ func (s *Set) read(file string, r io.Reader) error {
 			// The parser's message carries the line.
 			return errors.Join(append(errs, fmt.Errorf("%s: %w", file, err))...)
 		}
-		if err := s.add(file, &doc); err != nil {
+		if err := l.add(file, &doc); err != nil {
 			errs = append(errs, err)
 		}
 	}
 }
 
 // add reads one document into the object that its apiVersion and kind name.
-func (s *Set) add(file string, doc *yaml.Node) error {
+func (l *loader) add(file string, doc *yaml.Node) error {
 	root := doc
 	if doc.Kind == yaml.DocumentNode {
 		if len(doc.Content) == 0 {
@@ -177,6 +237,12 @@ func (s *Set) add(file string, doc *yaml.Node) error {
 	}
 	if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
 		return nil // an empty document, as after a trailing ---
+	}
+	if err := checkSize(file, root); err != nil {
+		return err
+	}
+	if err := l.substitute(file, root); err != nil {
+		return err
 	}
 	o := &Object{File: file, Line: root.Line, lines: make(map[string]int)}
 	if root.Kind != yaml.MappingNode {
@@ -189,124 +255,82 @@ func (s *Set) add(file string, doc *yaml.Node) error {
 	o.APIVersion, o.Kind = h.apiVersion, h.kind
 	switch gk := h.group() + "/" + h.kind; gk {
 	case "serving.knative.dev/Service":
-		v, err := readService(root, o)
-		if err != nil {
-			return err
-		}
-		s.Services = append(s.Services, v)
+		err = put(&l.Services, readService, root, o)
 	case "sources.knative.dev/KafkaSource":
-		v, err := readKafkaSource(root, o)
-		if err != nil {
-			return err
-		}
-		s.Sources = append(s.Sources, v)
+		err = put(&l.Sources, readKafkaSource, root, o)
+	case "sources.knative.dev/PingSource":
+		err = put(&l.Pings, readPingSource, root, o)
+	case "sources.knative.dev/SinkBinding":
+		err = put(&l.Bindings, readSinkBinding, root, o)
 	case "eventing.knative.dev/KafkaSink":
-		v, err := readKafkaSink(root, o)
-		if err != nil {
-			return err
+		err = put(&l.Sinks, readKafkaSink, root, o)
+	case "eventing.knative.dev/Broker":
+		err = put(&l.Brokers, readBroker, root, o)
+	case "eventing.knative.dev/Trigger":
+		err = put(&l.Triggers, readTrigger, root, o)
+	case "messaging.knative.dev/KafkaChannel":
+		err = put(&l.Channels, readKafkaChannel, root, o)
+	case "messaging.knative.dev/Subscription":
+		err = put(&l.Subscriptions, readSubscription, root, o)
+	case "flows.knative.dev/Sequence":
+		if err = put(&l.Sequences, readSequence, root, o); err == nil {
+			last := l.Sequences[len(l.Sequences)-1]
+			l.Channels = append(l.Channels, last.Channels...)
+			l.Subscriptions = append(l.Subscriptions, last.Subscriptions...)
 		}
-		s.Sinks = append(s.Sinks, v)
 	case "kafka.strimzi.io/KafkaTopic":
-		v, err := readKafkaTopic(root, o)
-		if err != nil {
-			return err
-		}
-		s.Topics = append(s.Topics, v)
-	case "kafka.strimzi.io/Kafka", "kafka.strimzi.io/KafkaNodePool",
-		"kustomize.config.k8s.io/Kustomization":
-		s.Passed = append(s.Passed, o)
+		err = put(&l.Topics, readKafkaTopic, root, o)
+	case "kafka.strimzi.io/Kafka", "kafka.strimzi.io/KafkaNodePool":
+		l.Passed = append(l.Passed, o)
+	case "kustomize.config.k8s.io/Kustomization":
+		checkKustomization(root, o)
+		l.Passed = append(l.Passed, o)
 	default:
-		return o.Errorf("kind", "%s %s is not supported; supported are Service (serving.knative.dev/v1), "+
-			"KafkaSource (sources.knative.dev/v1), KafkaSink (eventing.knative.dev/v1alpha1), KafkaTopic (kafka.strimzi.io/v1); "+
+		err = o.Errorf("kind", "%s %s is not supported; supported are Service (serving.knative.dev/v1), "+
+			"KafkaSource, PingSource and SinkBinding (sources.knative.dev/v1), KafkaSink (eventing.knative.dev/v1alpha1), "+
+			"Broker and Trigger (eventing.knative.dev/v1), KafkaChannel and Subscription (messaging.knative.dev/v1), "+
+			"Sequence (flows.knative.dev/v1), KafkaTopic (kafka.strimzi.io/v1); "+
 			"Kustomization, Kafka and KafkaNodePool are passed over", h.apiVersion, h.kind)
 	}
-	return nil
+	if err == nil {
+		l.Warnings = append(l.Warnings, o.warnings...)
+	}
+	return err
 }
 
-// done checks what no object can check alone, and orders the objects by name.
-func (s *Set) done(errs []error) (*Set, error) {
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+// put reads one object and appends it to a list of its kind.
+func put[T any](list *[]*T, read func(*yaml.Node, *Object) (*T, error), root *yaml.Node, o *Object) error {
+	v, err := read(root, o)
+	if err == nil {
+		*list = append(*list, v)
 	}
-	if err := s.check(); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return err
 }
 
-// check refuses names and topics that are declared twice, and references to
-// objects that are not there.
-func (s *Set) check() error {
-	seen := make(map[string]*Object)
-	once := func(o *Object) error {
-		key := o.Kind + "\x00" + o.Namespace + "\x00" + o.Name
-		if first := seen[key]; first != nil {
-			return o.Errorf("metadata.name", "%s is already declared at %s:%d", o, first.File, first.Line)
-		}
-		seen[key] = o
-		return nil
-	}
-	var errs []error
-	for _, v := range s.Services {
-		errs = append(errs, once(&v.Object))
-	}
-	for _, v := range s.Sinks {
-		errs = append(errs, once(&v.Object))
-	}
-	topics := make(map[string]*Object)
-	for _, v := range s.Topics {
-		errs = append(errs, once(&v.Object))
-		if first := topics[v.Topic]; first != nil {
-			errs = append(errs, v.Errorf("spec.topicName", "topic %q is already declared at %s:%d", v.Topic, first.File, first.Line))
-		}
-		topics[v.Topic] = &v.Object
-	}
-	groups := make(map[string]*Object)
-	for _, v := range s.Sources {
-		errs = append(errs, once(&v.Object))
-		if first := groups[v.ConsumerGroup]; first != nil && v.ConsumerGroup != "" {
-			errs = append(errs, v.Errorf("spec.consumerGroup", "group %q is used by the KafkaSource at %s:%d too: each would get a part of the events",
-				v.ConsumerGroup, first.File, first.Line))
-		}
-		groups[v.ConsumerGroup] = &v.Object
-		errs = append(errs, s.checkDestination(&v.Object, "spec.sink", v.Sink))
-		if v.Delivery.DeadLetterSink != nil {
-			errs = append(errs, s.checkDestination(&v.Object, "spec.delivery.deadLetterSink", *v.Delivery.DeadLetterSink))
-		}
-	}
-	return errors.Join(errs...)
-}
+// maxValues is how many values a document may have once its aliases are put in
+// place: far more than any manifest has, and little enough for a document that
+// repeats itself without end.
+const maxValues = 100_000
 
-func (s *Set) checkDestination(o *Object, field string, d Destination) error {
-	if d.Ref == nil {
-		return nil
-	}
-	ns := d.Ref.Namespace
-	switch d.Ref.Kind {
-	case "Service":
-		if s.Service(ns, d.Ref.Name) == nil {
-			return o.Errorf(field+".ref.name", "there is no Service %q in namespace %q", d.Ref.Name, ns)
+func checkSize(file string, root *yaml.Node) error {
+	left := maxValues
+	var walk func(n *yaml.Node) bool
+	walk = func(n *yaml.Node) bool {
+		if left--; left < 0 {
+			return false
 		}
-	case "KafkaSink":
-		if s.Sink(ns, d.Ref.Name) == nil {
-			return o.Errorf(field+".ref.name", "there is no KafkaSink %q in namespace %q", d.Ref.Name, ns)
+		if n.Kind == yaml.AliasNode {
+			return walk(n.Alias)
 		}
+		for _, c := range n.Content {
+			if !walk(c) {
+				return false
+			}
+		}
+		return true
 	}
-	return nil
-}
-
-// Service returns the Service of that name, nil when there is none.
-func (s *Set) Service(namespace, name string) *Service {
-	if i := slices.IndexFunc(s.Services, func(v *Service) bool { return v.Namespace == namespace && v.Name == name }); i >= 0 {
-		return s.Services[i]
-	}
-	return nil
-}
-
-// Sink returns the KafkaSink of that name, nil when there is none.
-func (s *Set) Sink(namespace, name string) *KafkaSink {
-	if i := slices.IndexFunc(s.Sinks, func(v *KafkaSink) bool { return v.Namespace == namespace && v.Name == name }); i >= 0 {
-		return s.Sinks[i]
+	if !walk(root) {
+		return &Error{File: file, Line: root.Line, Msg: fmt.Sprintf("the document has more than %d values, or an alias that contains itself", maxValues)}
 	}
 	return nil
 }
