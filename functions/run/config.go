@@ -27,6 +27,7 @@ type Config struct {
 	Brokers   []string      `envconfig:"KAFKA_BROKERS" desc:"seed brokers, host:port separated by commas; empty: no Kafka, the answer to a request is what the function emits"`
 	TLS       TLSConfig     `envconfig:"KAFKA_TLS"`
 	SASL      SASLConfig    `envconfig:"KAFKA_SASL"`
+	Expected  int           `envconfig:"KAFKA_BROKERS_EXPECTED" default:"0" desc:"topics and kafka-health: how many brokers there should be; 0: as many as are registered"`
 	Compress  string        `envconfig:"KAFKA_COMPRESSION" default:"none" desc:"compression of produced records: none, snappy, lz4 or zstd"`
 	Commit    time.Duration `envconfig:"COMMIT_INTERVAL" default:"100ms" desc:"longest time that processed events wait for their commit under transport kafka"`
 	Waiting   int           `envconfig:"MAX_WAITING" default:"1000" desc:"events that may wait at one partition under transport http; beyond, the answer is 503"`
@@ -137,6 +138,9 @@ func (c *Config) check() error {
 	}
 	if c.Port < 0 || c.Port > 65535 {
 		wrong("PORT", fmt.Sprint(c.Port), "a port")
+	}
+	if c.Expected < 0 {
+		wrong("KAFKA_BROKERS_EXPECTED", fmt.Sprint(c.Expected), "zero or more")
 	}
 	if c.Waiting < 1 {
 		wrong("MAX_WAITING", fmt.Sprint(c.Waiting), "at least 1")

@@ -26,6 +26,9 @@ import (
 
 // Usage is printed when the arguments are wrong.
 const Usage = `usage: functions generate|enrich|detect|aggregate
+       functions topics         create the topics that are not there, and end
+       functions kafka-health   watch Kafka and export what is seen as metrics
+       functions healthcheck    ask the one that listens on PORT whether it is ready
 
 Everything else is set by environment variables; the README has the table.
 Without KAFKA_BROKERS the answer to a CloudEvent is what the function emits:
@@ -40,7 +43,8 @@ const stopWithin = 3 * time.Second
 const forwardWithin = 30 * time.Second
 
 // Main runs one function until ctx ends, then ends it with everything committed.
-// The function is the first of args, else the variable FUNCTION names it.
+// The function is the first of args, else the variable FUNCTION names it; or it is
+// one of the other modes that Usage lists, which operate what the functions need.
 //
 //	environment ─▶ Config ─▶ step.Definition ─┬─▶ stream.Engine ◀── Ownership (group or emulator)
 //	                              metrics ────┤         ▲
@@ -53,6 +57,16 @@ func Main(ctx context.Context, args []string, logs io.Writer) error {
 	if len(args) > 0 {
 		config.Function = args[0]
 	}
+	if len(args) <= 1 {
+		switch log := newLogger(&config, logs); config.Function {
+		case "topics":
+			return makeTopics(ctx, &config, log)
+		case "kafka-health":
+			return watchKafka(ctx, &config, log)
+		case "healthcheck":
+			return checkHealth(ctx, &config)
+		}
+	}
 	if len(args) > 1 || !slices.Contains(names[:], config.Function) {
 		return fmt.Errorf("there is no function %q\n\n%s", strings.Join(append([]string{config.Function}, args[min(1, len(args)):]...), " "), Usage)
 	}
@@ -62,10 +76,9 @@ func Main(ctx context.Context, args []string, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var listen net.ListenConfig
-	listener, err := listen.Listen(ctx, "tcp", net.JoinHostPort(config.Host, strconv.Itoa(config.Port)))
+	listener, err := listen(ctx, &config)
 	if err != nil {
-		return fmt.Errorf("listen on port %d: %w; set PORT to another one", config.Port, err)
+		return err
 	}
 	function, err := open(ctx, &config, definition, metrics, log)
 	if err != nil {
@@ -94,6 +107,16 @@ func Main(ctx context.Context, args []string, logs io.Writer) error {
 	err = errors.Join(err, server.Shutdown(stop), function.close(stop))
 	log.Info("stopped", slog.String("function", config.Function))
 	return err
+}
+
+// listen opens the port of the HTTP server.
+func listen(ctx context.Context, c *Config) (net.Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port)))
+	if err != nil {
+		return nil, fmt.Errorf("listen on port %d: %w; set PORT to another one", c.Port, err)
+	}
+	return listener, nil
 }
 
 // Definition returns the function that the configuration names.
