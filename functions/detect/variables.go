@@ -55,13 +55,13 @@ func Schema() rules.Schema {
 	variables[varLocalHour] = rules.Variable{Name: "localHour", Kind: rules.Integer}
 	variables[varScore] = rules.Variable{Name: "modelScore", Kind: rules.Number}
 
-	var windows []rules.Window
+	var windows []rules.FixedWindow
 	for i := range windowSpecs {
 		spec := &windowSpecs[i]
-		windows = append(windows, rules.Window{Name: spec.name, Key: "userId", Aggregate: "count", Duration: time.Duration(spec.length) * time.Millisecond})
+		windows = append(windows, rules.FixedWindow{Name: spec.name, Key: "userId", Aggregate: "count", Duration: time.Duration(spec.length) * time.Millisecond})
 	}
 	for i, f := range []feature{mean1d, mean7d, mean30d} {
-		windows = append(windows, rules.Window{
+		windows = append(windows, rules.FixedWindow{
 			Name: featureNames[f], Key: "userId", Aggregate: "mean", Duration: time.Duration(windowSpecs[dayWindow+i].length) * time.Millisecond,
 		})
 	}

@@ -17,7 +17,9 @@ import (
 // that stands for something else inside of a macro.
 type comparison struct {
 	interpreter.InterpretableCall
-	variable int
+	variable int // of the schema, or
+	rule     *Compiled
+	window   int // of rule, when that is not nil
 	bound    float64
 	below    bool // whether it holds for numbers below the bound, at it, and above it
 	at       bool
@@ -30,7 +32,13 @@ func (c *comparison) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 	if !ok {
 		return c.InterpretableCall.Exec(frame)
 	}
-	switch x := in.number(c.variable); {
+	x := 0.0
+	if c.rule != nil {
+		x = in.value(c.rule, c.window)
+	} else {
+		x = in.number(c.variable)
+	}
+	switch {
 	case x < c.bound:
 		return types.Bool(c.below)
 	case x > c.bound:
@@ -41,47 +49,61 @@ func (c *comparison) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 	return c.InterpretableCall.Exec(frame)
 }
 
-// compareDirectly replaces comparisons of a variable with a constant on its
-// right. It is for programs without a meter, which would not see their cost.
-func (c *Compiler) compareDirectly(step interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+// direct makes comparisons in a condition of rule, or in a filter when that is
+// nil.
+type direct struct {
+	*Compiler
+	rule *Compiled
+}
+
+// decorate replaces comparisons of a variable with a constant on its right. It
+// is for programs without a meter, which would not see their cost.
+func (d direct) decorate(step interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 	call, ok := step.(interpreter.InterpretableCall)
 	if !ok || len(call.Args()) != 2 {
 		return step, nil
 	}
-	direct := &comparison{InterpretableCall: call}
+	fast := &comparison{InterpretableCall: call}
 	switch call.Function() {
 	case operators.Less:
-		direct.below = true
+		fast.below = true
 	case operators.LessEquals:
-		direct.below, direct.at = true, true
+		fast.below, fast.at = true, true
 	case operators.Greater:
-		direct.above = true
+		fast.above = true
 	case operators.GreaterEquals:
-		direct.above, direct.at = true, true
+		fast.above, fast.at = true, true
 	default:
 		return step, nil
 	}
-	var isNumber, isConstant bool
-	direct.variable, isNumber = c.number(call.Args()[0])
-	direct.bound, isConstant = constant(call.Args()[1])
-	if !isNumber || !isConstant {
+	var isConstant bool
+	fast.bound, isConstant = constant(call.Args()[1])
+	if !isConstant || !d.number(fast, call.Args()[0]) {
 		return step, nil
 	}
-	return direct, nil
+	return fast, nil
 }
 
-// number returns the place of the variable of kind Number that step reads.
-func (c *Compiler) number(step interpreter.InterpretableV2) (variable int, ok bool) {
+// number makes fast read the variable of kind Number, or the window, that step
+// reads.
+func (d direct) number(fast *comparison, step interpreter.InterpretableV2) bool {
 	attribute, ok := step.(interpreter.InterpretableAttribute)
 	if !ok {
-		return 0, false
+		return false
 	}
 	named, ok := attribute.Attr().(interpreter.NamespacedAttribute)
 	if !ok || len(named.CandidateVariableNames()) != 1 || len(named.Qualifiers()) > 0 {
-		return 0, false
+		return false
 	}
-	variable, ok = c.index[named.CandidateVariableNames()[0]]
-	return variable, ok && c.kinds[variable] == Number
+	name := named.CandidateVariableNames()[0]
+	if d.rule != nil {
+		if i := d.rule.window(name); i >= 0 {
+			fast.rule, fast.window = d.rule, i
+			return true
+		}
+	}
+	fast.variable, ok = d.index[name]
+	return ok && d.kinds[fast.variable] == Number
 }
 
 // constant returns the number that step always yields. Whole numbers are

@@ -3,11 +3,15 @@ package rules
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/cost"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
 )
 
 // Compiler turns documents into rules that can be evaluated. It may be used by
@@ -16,20 +20,36 @@ type Compiler struct {
 	schema Schema
 	limits Limits
 	env    *cel.Env
-	index  map[string]int // variable name to position in schema.Variables
-	kinds  []Kind
+	index  map[string]int // name to its position among all names
+	// All names: the variables of the schema, the lists, and for each variable
+	// that can be unknown whether it is known.
+	kinds []Kind
+	of    []int // of kindPresent: the variable; of kindList: the list
 }
 
 // Compiled is a rule that passed every check.
 type Compiled struct {
 	Rule
-	// Cost is the worst-case cost of one evaluation in CEL's units.
+	// Cost is the worst-case cost of one evaluation in CEL's units, those of
+	// the filters of its windows included.
 	Cost uint64
 	// Metered says that evaluations are cut off at Limits.RunCost.
 	Metered bool
+	// Own are the windows of the rule's own.
+	Own []NamedWindow
 
 	program cel.Program
 	reason  []reasonPart
+}
+
+// report collects the problems of one document.
+type report struct {
+	InvalidError
+	src *source
+}
+
+func (b *report) add(field, format string, args ...any) {
+	b.Problems = append(b.Problems, b.src.problem(field, fmt.Sprintf(format, args...)))
 }
 
 // NewCompiler returns a compiler for rules over schema.
@@ -45,14 +65,22 @@ func NewCompiler(schema Schema, limits Limits) (*Compiler, error) {
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(),
 			cel.ValidateComprehensionNestingLimit(2)),
 		cel.EagerlyValidateDeclarations(true),
+		cel.Function(operators.In, cel.Overload("in_named_list", []*cel.Type{cel.StringType, listType}, cel.BoolType)),
+		cel.Macros(hasMacro(c.present)),
 	}
-	for i, v := range schema.Variables {
+	for _, v := range schema.Variables {
 		if _, twice := c.index[v.Name]; twice {
 			return nil, fmt.Errorf("rules: variable %s is declared twice", v.Name)
 		}
-		c.index[v.Name] = i
-		c.kinds = append(c.kinds, v.Kind)
-		options = append(options, cel.Variable(v.Name, celType(v.Kind)))
+		options = append(options, c.declare(v.Name, v.Kind, 0))
+	}
+	for i, name := range listNames {
+		options = append(options, c.declare("lists."+name, kindList, i))
+	}
+	for i, v := range schema.Variables {
+		if v.Unknown != nil {
+			options = append(options, c.declare(presentPrefix+v.Name, kindPresent, i))
+		}
 	}
 	env, err := cel.NewEnv(options...)
 	if err != nil {
@@ -62,54 +90,84 @@ func NewCompiler(schema Schema, limits Limits) (*Compiler, error) {
 	return c, nil
 }
 
+func (c *Compiler) declare(name string, k Kind, of int) cel.EnvOption {
+	c.index[name] = len(c.kinds)
+	c.kinds, c.of = append(c.kinds, k), append(c.of, of)
+	return cel.Variable(name, celType(k))
+}
+
 func celType(k Kind) *cel.Type {
 	switch k {
 	case Number:
 		return cel.DoubleType
 	case Integer:
 		return cel.IntType
-	case Bool:
+	case Bool, kindPresent:
 		return cel.BoolType
+	case kindList:
+		return listType
 	}
 	return cel.StringType
 }
 
-// Compile reads one document, YAML or JSON, and checks it. The error is an
-// [*InvalidError].
-func (c *Compiler) Compile(data []byte) (*Compiled, error) {
-	if err := c.checkSize("", data); err != nil {
-		return nil, err
+// presentPrefix begins the names that has(name) stands for.
+const presentPrefix = "known."
+
+// present is the name that says whether the variable name is known, "" when it
+// always is; ok is false when there is no such variable.
+func (c *Compiler) present(name string) (present string, ok bool) {
+	if _, ok := c.index[name]; !ok {
+		return "", false
 	}
-	src, err := parseOne(data)
-	if err != nil {
-		return nil, err
+	if _, ok := c.index[presentPrefix+name]; ok {
+		return name, true
 	}
-	return c.compile(src)
+	return "", true
 }
 
+// hasMacro is CEL's has, which takes a.b, for plain variables as well.
+func hasMacro(present func(name string) (string, bool)) cel.Macro {
+	return cel.GlobalMacro("has", 1, func(mef cel.MacroExprFactory, target ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
+		if args[0].Kind() != ast.IdentKind {
+			return cel.HasMacro.Expander()(mef, target, args)
+		}
+		name, ok := present(args[0].AsIdent())
+		switch {
+		case !ok:
+			return nil, mef.NewError(args[0].ID(), fmt.Sprintf("undeclared reference to '%s'", args[0].AsIdent()))
+		case name == "":
+			return mef.NewLiteral(types.True), nil
+		}
+		return mef.NewSelect(mef.NewIdent(strings.TrimSuffix(presentPrefix, ".")), name), nil
+	})
+}
+
+// Compile reads one document, YAML or JSON, and checks it. The error is an
+// [*InvalidError].
+func (c *Compiler) Compile(data []byte) (*Compiled, error) { return c.compile(data, 0) }
+
 // CompileAll reads a YAML file of several documents. It returns the rules that
-// are good and one [*InvalidError] for each that is not; when the file cannot be
-// read as YAML, that alone.
-func (c *Compiler) CompileAll(data []byte) ([]*Compiled, []error) {
-	documents, err := parseYAML(data)
-	if err != nil {
-		return nil, []error{err}
-	}
+// are good and one [*InvalidError] for each that is not.
+func (c *Compiler) CompileAll(file []byte) ([]*Compiled, []error) {
 	var good []*Compiled
 	var refused []error
-	for _, src := range documents {
-		rule, err := c.compile(src)
+	for _, document := range Split(file) {
+		rule, err := c.CompileDocument(document)
 		switch {
 		case err != nil:
 			refused = append(refused, err)
 		case slices.ContainsFunc(good, func(g *Compiled) bool { return g.ID == rule.ID }):
-			refused = append(refused, invalid(rule.ID, "id: used twice"))
+			refused = append(refused, &InvalidError{ID: rule.ID, Problems: []Problem{{Line: document.Line, Text: "id: another rule of the file has it"}}})
 		default:
 			good = append(good, rule)
 		}
 	}
 	return good, refused
 }
+
+// CompileDocument is Compile for a part of a file: problems are placed in the
+// file.
+func (c *Compiler) CompileDocument(d Document) (*Compiled, error) { return c.compile(d.Text, d.Line-1) }
 
 func (c *Compiler) checkSize(id string, data []byte) error {
 	if len(data) > c.limits.DocumentBytes {
@@ -118,40 +176,65 @@ func (c *Compiler) checkSize(id string, data []byte) error {
 	return nil
 }
 
-func (c *Compiler) compile(src source) (*Compiled, error) {
-	r := &Compiled{Rule: src.rule}
-	bad := &InvalidError{ID: r.ID}
-	for _, text := range r.problems(&c.schema) {
-		bad.Problems = append(bad.Problems, Problem{Text: text})
+func (c *Compiler) compile(data []byte, offset int) (*Compiled, error) {
+	if err := c.checkSize("", data); err != nil {
+		return nil, err
 	}
-	reason, err := c.parseReason(r)
+	if n := len(Split(data)); n != 1 {
+		return nil, invalid("", "want one document, have %d", n)
+	}
+	src, err := parse(data, offset)
 	if err != nil {
-		bad.Problems = append(bad.Problems, Problem{Text: err.Error()})
+		return nil, err
 	}
-	r.reason = reason
+	r := &Compiled{Rule: src.rule}
+	bad := &report{InvalidError{ID: r.ID}, &src}
+	for _, field := range src.missing {
+		bad.add(field, "%s: missing; it is what the rule adds to the score, 0 to 1", field)
+	}
+	r.check(bad)
+	c.windows(r, &src, bad)
+	if err := c.parseReason(r); err != nil {
+		bad.add("reason", "%v", err)
+	}
 	if strings.TrimSpace(r.When) != "" {
-		bad.Problems = append(bad.Problems, c.plan(r, src.place)...)
+		bad.Problems = append(bad.Problems, c.plan(r, src.expression("when"))...)
 	}
 	if len(bad.Problems) > 0 {
-		return nil, bad
+		return nil, &bad.InvalidError
 	}
 	return r, nil
 }
 
 // plan type-checks and costs the condition and builds its program.
 func (c *Compiler) plan(r *Compiled, at place) []Problem {
-	checked, issues := c.env.Compile(r.When)
-	if issues.Err() != nil {
-		return issueProblems(issues, at)
+	env := c.env
+	if len(r.Windows) > 0 { // those that are wrong as well, whose names are no second problem
+		options := []cel.EnvOption{cel.Macros(hasMacro(func(name string) (string, bool) {
+			if r.window(name) >= 0 {
+				return "", true
+			}
+			return c.present(name)
+		}))}
+		for i := range r.Windows {
+			if _, taken := c.index[r.Windows[i].Name]; !taken && validName(r.Windows[i].Name) {
+				options = append(options, cel.Variable(r.Windows[i].Name, cel.DoubleType))
+			}
+		}
+		extended, err := env.Extend(options...)
+		if err != nil {
+			return []Problem{at.problem(1, 0, clipMessage(err.Error()))}
+		}
+		env = extended
 	}
-	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
-		return []Problem{at.problem(1, 0, fmt.Sprintf("the condition is of type %s, want bool", cel.FormatCELType(t)))}
+	checked, estimate, problems := c.check(env, r.When, at)
+	if problems != nil {
+		return problems
 	}
-	estimate, err := c.env.EstimateCost(checked, sizes{text: c.limits.TextBytes})
-	if err != nil {
-		return []Problem{at.problem(1, 0, fmt.Sprintf("the cost cannot be estimated: %v", err))}
+	for i := range r.Own {
+		estimate += r.Own[i].cost
 	}
-	r.Cost = estimate.Max
+	r.Cost = estimate
 	if r.Cost > c.limits.StaticCost {
 		return []Problem{at.problem(1, 0, fmt.Sprintf("the condition may cost %d, the limit is %d", r.Cost, c.limits.StaticCost))}
 	}
@@ -162,12 +245,48 @@ func (c *Compiler) plan(r *Compiled, at place) []Problem {
 		r.Metered = true
 		options = append(options, cel.CostLimit(c.limits.RunCost))
 	} else {
-		options = append(options, cel.CustomDecoratorV2(c.compareDirectly))
+		options = append(options, cel.CustomDecoratorV2(direct{c, r}.decorate))
 	}
-	if r.program, err = c.env.Program(checked, options...); err != nil {
-		return []Problem{at.problem(1, 0, err.Error())}
+	var err error
+	if r.program, err = env.Program(checked, options...); err != nil {
+		return []Problem{at.problem(1, 0, clipMessage(err.Error()))}
 	}
 	return nil
+}
+
+// planFilter type-checks and costs the filter of a window and builds its
+// program. It carries no meter, so its worst case has to be within the limit.
+func (c *Compiler) planFilter(w *Window, at place) []Problem {
+	checked, estimate, problems := c.check(c.env, w.Filter, at)
+	if problems != nil {
+		return problems
+	}
+	if w.cost = estimate; w.cost > c.limits.RunCost {
+		return []Problem{at.problem(1, 0, fmt.Sprintf("the filter may cost %d, the limit is %d", w.cost, c.limits.RunCost))}
+	}
+	var err error
+	w.filter, err = c.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CustomDecoratorV2(direct{c, nil}.decorate))
+	if err != nil {
+		return []Problem{at.problem(1, 0, clipMessage(err.Error()))}
+	}
+	return nil
+}
+
+// check type-checks an expression, which must yield a boolean, and returns its
+// worst-case cost.
+func (c *Compiler) check(env *cel.Env, text string, at place) (*cel.Ast, uint64, []Problem) {
+	checked, issues := env.Compile(text)
+	if issues.Err() != nil {
+		return nil, 0, issueProblems(issues, at)
+	}
+	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
+		return nil, 0, []Problem{at.problem(1, 0, fmt.Sprintf("the condition is of type %s, want bool", cel.FormatCELType(t)))}
+	}
+	estimate, err := env.EstimateCost(checked, sizes{text: c.limits.TextBytes})
+	if err != nil {
+		return nil, 0, []Problem{at.problem(1, 0, fmt.Sprintf("the cost cannot be estimated: %v", err))}
+	}
+	return checked, estimate.Max, nil
 }
 
 func issueProblems(issues *cel.Issues, at place) []Problem {
@@ -216,48 +335,73 @@ func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *co
 	return nil
 }
 
-// reasonPart is literal text, or a variable when variable >= 0.
-type reasonPart struct {
-	text     string
-	variable int
+// window is the place of a window of the rule's own, -1 when it has none of that
+// name.
+func (r *Compiled) window(name string) int {
+	for i := range r.Own {
+		if r.Own[i].Name == name {
+			return i
+		}
+	}
+	return -1
 }
 
-func (c *Compiler) parseReason(r *Compiled) ([]reasonPart, error) {
+// reasonPart is literal text, a variable when variable >= 0, or a window of the
+// rule's own when window >= 0.
+type reasonPart struct {
+	text             string
+	variable, window int
+}
+
+func (c *Compiler) parseReason(r *Compiled) error {
 	rest := r.Reason
 	if rest == "" {
-		return []reasonPart{{text: strings.TrimRight(r.Description, ". \n"), variable: -1}}, nil
+		r.reason = []reasonPart{{strings.TrimRight(r.Description, ". \n"), -1, -1}}
+		return nil
 	}
-	var parts []reasonPart
 	for rest != "" {
 		text, after, found := strings.Cut(rest, "{")
 		if text != "" {
-			parts = append(parts, reasonPart{text: text, variable: -1})
+			r.reason = append(r.reason, reasonPart{text, -1, -1})
 		}
 		if !found {
 			break
 		}
 		name, after, found := strings.Cut(after, "}")
 		if !found {
-			return nil, fmt.Errorf("reason: a { has no }")
+			return fmt.Errorf("reason: a { has no }")
 		}
-		i, known := c.index[name]
-		if !known {
-			return nil, fmt.Errorf("reason: unknown variable {%s}", clip(name))
+		part := reasonPart{"", -1, r.window(name)}
+		if part.window < 0 {
+			i, known := c.index[name]
+			if !known || i >= len(c.schema.Variables) {
+				return fmt.Errorf("reason: unknown variable {%s}", clip(name))
+			}
+			part.variable = i
 		}
-		parts = append(parts, reasonPart{variable: i})
+		r.reason = append(r.reason, part)
 		rest = after
 	}
-	return parts, nil
+	return nil
 }
 
-// AppendReason appends the rule's reason for the transaction in in.
+// AppendReason appends the rule's reason for the transaction in in, on which in's
+// set has been evaluated.
 func (r *Compiled) AppendReason(dst []byte, in *Input) []byte {
 	for _, part := range r.reason {
-		if part.variable < 0 {
+		switch {
+		case part.variable >= 0:
+			dst = in.source.AppendText(dst, part.variable)
+		case part.window >= 0:
+			decimals := 2
+			x := in.value(r, part.window)
+			if wholeNumber(x) {
+				decimals = 0
+			}
+			dst = strconv.AppendFloat(dst, x, 'f', decimals, 64)
+		default:
 			dst = append(dst, part.text...)
-			continue
 		}
-		dst = in.source.AppendText(dst, part.variable)
 	}
 	return dst
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -19,8 +18,8 @@ type InvalidError struct {
 
 // Problem is one thing that is wrong with a rule.
 type Problem struct {
-	// Line and Column point into the document, both from 1; into the
-	// condition when the document is JSON. 0 when the place is not known.
+	// Line and Column point into the file, both from 1; into the condition
+	// when the document is JSON. 0 when the place is not known.
 	Line, Column int
 	Text         string
 }
@@ -57,97 +56,285 @@ func invalid(id, format string, args ...any) *InvalidError {
 	return &InvalidError{ID: id, Problems: []Problem{{Text: fmt.Sprintf(format, args...)}}}
 }
 
-// source is a parsed document: the rule and where its condition stands.
-type source struct {
-	rule  Rule
-	place place
+// Document is one document of a file of rules.
+type Document struct {
+	Line int    // number of its first line in the file, from 1
+	Text []byte // without the separators
 }
 
-// place maps a position in a condition to one in its document.
+// Split divides a YAML file at its "---" lines. Documents of nothing but
+// comments are left out.
+func Split(file []byte) []Document {
+	var all []Document
+	first, start, line := 1, 0, 0
+	add := func(end int) {
+		if text := file[start:end]; !isBlank(text) {
+			all = append(all, Document{Line: first, Text: text})
+		}
+	}
+	for at := 0; at < len(file); {
+		next := len(file)
+		if i := bytes.IndexByte(file[at:], '\n'); i >= 0 {
+			next = at + i + 1
+		}
+		line++
+		if string(bytes.TrimRight(file[at:next], " \t\r\n")) == "---" {
+			add(at)
+			first, start = line+1, next
+		}
+		at = next
+	}
+	add(len(file))
+	return all
+}
+
+func isBlank(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
+			return false
+		}
+	}
+	return true
+}
+
+// source is a parsed document: the rule and where things stand in it.
+type source struct {
+	rule    Rule
+	lines   [][]byte
+	offset  int                   // lines of the file before the document
+	nodes   map[string]*yaml.Node // the values of fields, "windows[0].filter"; nil for JSON
+	missing []string              // required fields that are not there
+}
+
+// at is where the value of a field begins, 0 and 0 when that is not known.
+func (s *source) at(field string) (line, column int) {
+	if node := s.nodes[field]; node != nil {
+		return node.Line + s.offset, node.Column
+	}
+	if first := s.nodes[""]; first != nil {
+		return first.Line + s.offset, first.Column
+	}
+	return 0, 0
+}
+
+// problem places text at a field.
+func (s *source) problem(field, text string) Problem {
+	line, column := s.at(field)
+	return Problem{Line: line, Column: column, Text: text}
+}
+
+// expression is where the text of an expression stands.
+func (s *source) expression(field string) place {
+	node := s.nodes[field]
+	if node == nil {
+		return place{field: field}
+	}
+	p := placeOf(node, s.lines)
+	p.field = field
+	if p.line > 0 || p.exact {
+		p.line += s.offset
+	}
+	return p
+}
+
+// place maps a position in an expression to one in its file.
 type place struct {
-	line, column int  // added to the position in the condition
+	field        string
+	line, column int  // added to the position in the expression
 	exact        bool // whether the document's layout allows that
 }
 
-// document is the wire form of a rule, in YAML and in JSON.
-type document[Expr any] struct {
+// document is the wire form of a rule.
+type document struct {
 	ID          string         `json:"id" yaml:"id"`
 	Version     int            `json:"version" yaml:"version"`
 	Description string         `json:"description" yaml:"description"`
 	Reason      string         `json:"reason" yaml:"reason"`
 	Severity    string         `json:"severity" yaml:"severity"`
 	Weight      *float64       `json:"weight" yaml:"weight"`
-	When        Expr           `json:"when" yaml:"when"`
+	When        string         `json:"when" yaml:"when"`
 	Windows     []WindowClause `json:"windows" yaml:"windows"`
 	Mode        Mode           `json:"mode" yaml:"mode"`
 }
 
-func (d *document[Expr]) rule(when string) (Rule, error) {
-	r := Rule{
+func (d *document) rule() (r Rule, missing []string) {
+	r = Rule{
 		ID: d.ID, Version: d.Version, Description: d.Description, Reason: d.Reason, Severity: d.Severity,
-		When: strings.TrimRight(when, "\n"), Windows: d.Windows, Mode: d.Mode,
+		When: strings.TrimRight(d.When, "\n"), Windows: d.Windows, Mode: d.Mode,
+	}
+	for i := range r.Windows {
+		r.Windows[i].Filter = strings.TrimSpace(r.Windows[i].Filter)
 	}
 	if r.Mode == "" {
 		r.Mode = Active
 	}
 	if d.Weight == nil {
-		return r, invalid(d.ID, "weight: missing; it is what the rule adds to the score, 0 to 1")
+		return r, []string{"weight"}
 	}
 	r.Weight = *d.Weight
 	return r, nil
 }
 
-// parseOne reads a record of the rules table: exactly one document.
-func parseOne(data []byte) (source, error) {
+// parse reads one document, which begins after offset lines of its file.
+func parse(data []byte, offset int) (source, error) {
 	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
 		return parseJSON(data)
 	}
-	all, err := parseYAML(data)
-	if err != nil {
-		return source{}, err
-	}
-	if len(all) != 1 {
-		return source{}, invalid("", "want one document, have %d", len(all))
-	}
-	return all[0], nil
+	return parseYAML(data, offset)
 }
 
 func parseJSON(data []byte) (source, error) {
-	var d document[string]
+	var d document
 	if err := json.Unmarshal(data, &d, json.RejectUnknownMembers(true)); err != nil {
 		if bytes.Contains(data, []byte(`"specversion"`)) {
 			return source{}, invalid("", "this is a whole CloudEvent, want its data alone: send it in binary mode")
 		}
 		return source{}, invalid(d.ID, "%v", err)
 	}
-	r, err := d.rule(d.When)
-	return source{rule: r}, err
+	r, missing := d.rule()
+	return source{rule: r, missing: missing}, nil
 }
 
-// parseYAML reads a stream of documents separated by "---".
-func parseYAML(data []byte) ([]source, error) {
-	var all []source
-	lines := bytes.Split(data, []byte("\n"))
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	decoder.KnownFields(true)
-	for {
-		var d document[yaml.Node]
-		err := decoder.Decode(&d)
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, invalid(d.ID, "%s", strings.Join(strings.Fields(err.Error()), " "))
-		}
-		if d.When.Kind != 0 && (d.When.Kind != yaml.ScalarNode || d.When.Tag == "!!null") {
-			return nil, &InvalidError{ID: d.ID, Problems: []Problem{{Line: d.When.Line, Column: d.When.Column, Text: "when: want a text"}}}
-		}
-		r, err := d.rule(d.When.Value)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, source{rule: r, place: placeOf(&d.When, lines)})
+func parseYAML(data []byte, offset int) (source, error) {
+	s := source{lines: bytes.Split(data, []byte("\n")), offset: offset, nodes: map[string]*yaml.Node{}}
+	var root yaml.Node
+	if err := yaml.Unmarshal(data, &root); err != nil {
+		return s, yamlError("", err, offset)
 	}
+	if root.Kind != yaml.DocumentNode || len(root.Content) != 1 {
+		return s, invalid("", "the document is empty")
+	}
+	top := root.Content[0]
+	s.nodes[""] = top
+	bad := &InvalidError{}
+	if top.Kind != yaml.MappingNode {
+		bad.Problems = []Problem{s.problem("", "want a mapping of id, version, description, severity, weight and when, not "+kindName(top))}
+		return s, bad
+	}
+	s.readFields("", top, ruleFields[:], bad)
+	if id := s.nodes["id"]; id != nil {
+		bad.ID = id.Value
+	}
+	if windows := s.nodes["windows"]; windows != nil && windows.Kind == yaml.SequenceNode {
+		for i, window := range windows.Content {
+			name := fmt.Sprintf("windows[%d]", i)
+			if window = resolve(window); window.Kind != yaml.MappingNode {
+				bad.Problems = append(bad.Problems, Problem{window.Line + offset, window.Column, name + ": want {name: ..., ...}, not " + kindName(window)})
+				continue
+			}
+			s.nodes[name] = window
+			s.readFields(name+".", window, windowFields[:], bad)
+		}
+	}
+	if len(bad.Problems) > 0 {
+		return s, bad
+	}
+	var d document
+	if err := top.Decode(&d); err != nil {
+		return s, yamlError(bad.ID, err, offset)
+	}
+	s.rule, s.missing = d.rule()
+	return s, nil
+}
+
+// fieldSpec is a field of a document and the kinds of values that it takes.
+type fieldSpec struct {
+	name string
+	tags string // of scalars; "" is a list
+}
+
+const (
+	textTags   = "!!str !!int !!float !!bool !!timestamp"
+	numberTags = "!!int !!float"
+)
+
+//nolint:gochecknoglobals // constant tables
+var (
+	ruleFields = [...]fieldSpec{
+		{"id", textTags}, {"version", "!!int"}, {"description", textTags}, {"reason", textTags}, {"severity", textTags},
+		{"weight", numberTags}, {"when", textTags}, {"windows", ""}, {"mode", textTags},
+	}
+	windowFields = [...]fieldSpec{
+		{"name", textTags}, {"key", textTags}, {"aggregate", textTags}, {"of", textTags}, {"duration", textTags}, {"filter", textTags},
+	}
+)
+
+// readFields notes where the fields of a mapping stand, and what is wrong with
+// their names and kinds.
+func (s *source) readFields(prefix string, mapping *yaml.Node, specs []fieldSpec, bad *InvalidError) {
+	add := func(node *yaml.Node, format string, args ...any) {
+		bad.Problems = append(bad.Problems, Problem{node.Line + s.offset, node.Column, fmt.Sprintf(format, args...)})
+	}
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		key, value := mapping.Content[i], resolve(mapping.Content[i+1])
+		spec := find(specs, key.Value)
+		switch {
+		case spec == nil:
+			add(key, "unknown field %q: a field is one of %s", clip(prefix+key.Value), fieldNames(specs))
+		case s.nodes[prefix+key.Value] != nil:
+			add(key, "the field %q is there twice", prefix+key.Value)
+		case spec.tags == "" && value.Kind != yaml.SequenceNode:
+			add(value, "%s: want a list, not %s", prefix+key.Value, kindName(value))
+		case spec.tags != "" && (value.Kind != yaml.ScalarNode || !strings.Contains(spec.tags, value.ShortTag())):
+			want := "a text"
+			if spec.tags != textTags {
+				want = "a number"
+			}
+			add(value, "%s: want %s, not %s", prefix+key.Value, want, kindName(value))
+		default:
+			s.nodes[prefix+key.Value] = value
+		}
+	}
+}
+
+func find(specs []fieldSpec, name string) *fieldSpec {
+	for i := range specs {
+		if specs[i].name == name {
+			return &specs[i]
+		}
+	}
+	return nil
+}
+
+func fieldNames(specs []fieldSpec) string {
+	var names []string
+	for _, spec := range specs {
+		names = append(names, spec.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func resolve(node *yaml.Node) *yaml.Node {
+	if node.Kind == yaml.AliasNode {
+		return node.Alias
+	}
+	return node
+}
+
+func kindName(node *yaml.Node) string {
+	switch node.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	if node.ShortTag() == "!!null" {
+		return "nothing"
+	}
+	return fmt.Sprintf("%q", clip(node.Value))
+}
+
+// yamlError is an error of the YAML library, whose line counts within the
+// document.
+func yamlError(id string, err error, offset int) error {
+	text := strings.TrimPrefix(strings.Join(strings.Fields(err.Error()), " "), "yaml: ")
+	p := Problem{Text: "yaml: " + text}
+	var line int
+	if n, _ := fmt.Sscanf(text, "line %d:", &line); n == 1 {
+		_, rest, _ := strings.Cut(text, ": ")
+		p = Problem{Line: line + offset, Text: "yaml: " + rest}
+	}
+	return &InvalidError{ID: id, Problems: []Problem{p}}
 }
 
 // placeOf works out where the text of a scalar begins. Folded and multi-line
@@ -175,15 +362,23 @@ func placeOf(node *yaml.Node, lines [][]byte) place {
 }
 
 // problem places text at a position (line from 1, column from 0) of the
-// condition.
+// expression.
 func (p place) problem(line, column int, text string) Problem {
 	switch {
 	case line < 1 || column < 0:
-		return Problem{Line: p.line, Text: "when: " + text}
+		return Problem{Line: p.line, Text: p.field + ": " + text}
 	case p.exact:
-		return Problem{Line: p.line + line, Column: p.column + column + 1, Text: "when: " + text}
-	case p.line > 0: // the layout is lost: the condition's place, and the position in it
-		return Problem{Line: p.line, Text: fmt.Sprintf("when, %d:%d: %s", line, column+1, text)}
+		return Problem{Line: p.line + line, Column: p.column + column + 1, Text: p.field + ": " + text}
+	case p.line > 0: // the layout is lost: the expression's place, and the position in it
+		return Problem{Line: p.line, Text: fmt.Sprintf("%s, %d:%d: %s", p.field, line, column+1, text)}
 	}
-	return Problem{Line: line, Column: column + 1, Text: "when: " + text}
+	return Problem{Line: line, Column: column + 1, Text: p.field + ": " + text}
+}
+
+// idOf is the id that a refused document has, "" when it cannot be seen.
+func idOf(err error) string {
+	if bad, ok := errors.AsType[*InvalidError](err); ok {
+		return bad.ID
+	}
+	return ""
 }

@@ -56,12 +56,14 @@ type Rule struct {
 	Mode        Mode           `json:"mode"`
 }
 
-// WindowClause is a rule's statement that it relies on a window. Name alone is
-// enough; what else is given must agree with the window of that name.
+// WindowClause is a rule's statement that it relies on a window: a fixed one, of
+// which the name alone is enough and what else is given must agree, or one of
+// the rule's own.
 type WindowClause struct {
 	Name      string `json:"name" yaml:"name"`
 	Key       string `json:"key,omitempty" yaml:"key"`
 	Aggregate string `json:"aggregate,omitempty" yaml:"aggregate"`
+	Of        string `json:"of,omitempty" yaml:"of"`
 	Duration  string `json:"duration,omitempty" yaml:"duration"` // 90s, 10m, 24h or 30d
 	Filter    string `json:"filter,omitempty" yaml:"filter"`
 }
@@ -71,84 +73,44 @@ const (
 	maxDescription = 900
 	maxVersion     = 1<<31 - 1
 	maxReason      = 500
-	maxWindows     = 32
+	maxWindows     = 16
 )
 
-// problems returns what is wrong with the fields, without looking into When.
-func (r *Rule) problems(schema *Schema) []string {
-	var found []string
-	add := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
-
+// check adds to bad what is wrong with the fields, without looking into When and
+// Windows.
+func (r *Rule) check(bad *report) {
 	if !validID(r.ID) {
-		add("id %q: want 1 to %d lower case letters, digits, '-', '_' or '.', beginning with a letter or digit", clip(r.ID), maxID)
+		bad.add("id", "id %q: want 1 to %d lower case letters, digits, '-', '_' or '.', beginning with a letter or digit", clip(r.ID), maxID)
 	}
 	if r.Version < 1 || r.Version > maxVersion {
-		add("version %d: want 1 or more, at most %d", r.Version, maxVersion)
+		bad.add("version", "version %d: want 1 or more, at most %d", r.Version, maxVersion)
 	}
 	if r.Description == "" || len(r.Description) > maxDescription {
-		add("description: want 1 to %d bytes, have %d", maxDescription, len(r.Description))
+		bad.add("description", "description: want 1 to %d bytes, have %d", maxDescription, len(r.Description))
 	}
 	if len(r.Reason) > maxReason {
-		add("reason: want at most %d bytes, have %d", maxReason, len(r.Reason))
+		bad.add("reason", "reason: want at most %d bytes, have %d", maxReason, len(r.Reason))
 	}
 	if events.HasCardNumber(r.ID) || events.HasCardNumber(r.Description) || events.HasCardNumber(r.Reason) {
-		add("id, description and reason must not hold what looks like a card number: they are written into events")
+		bad.add("", "id, description and reason must not hold what looks like a card number: they are written into events")
 	}
 	if SeverityRank(r.Severity) == 0 {
-		add("severity %q: want low, medium, high or critical", clip(r.Severity))
+		bad.add("severity", "severity %q: want low, medium, high or critical", clip(r.Severity))
 	}
 	if !(r.Weight >= 0 && r.Weight <= 1) {
-		add("weight %v: want 0 to 1", r.Weight)
+		bad.add("weight", "weight %v: want 0 to 1", r.Weight)
 	}
 	if strings.TrimSpace(r.When) == "" {
-		add("when: missing; it is the condition, for example: amount > 100000")
+		bad.add("when", "when: missing; it is the condition, for example: amount > 100000")
 	}
 	switch r.Mode {
 	case Active, Shadow, Off:
 	default:
-		add("mode %q: want active, shadow or off", clip(string(r.Mode)))
+		bad.add("mode", "mode %q: want active, shadow or off", clip(string(r.Mode)))
 	}
 	if len(r.Windows) > maxWindows {
-		add("windows: want at most %d, have %d", maxWindows, len(r.Windows))
-		return found
+		bad.add("windows", "windows: want at most %d, have %d", maxWindows, len(r.Windows))
 	}
-	for i := range r.Windows {
-		if err := r.Windows[i].check(schema.Windows); err != nil {
-			add("windows[%d]: %v", i, err)
-		}
-	}
-	return found
-}
-
-func (w *WindowClause) check(known []Window) error {
-	if w.Filter != "" {
-		return fmt.Errorf("filter %q: the windows are fixed and have no filter; put the condition into when", clip(w.Filter))
-	}
-	names := make([]string, len(known))
-	for i, k := range known {
-		names[i] = k.Name
-		if k.Name != w.Name {
-			continue
-		}
-		if w.Key != "" && w.Key != k.Key {
-			return fmt.Errorf("key %q: the window %s is kept by %s", clip(w.Key), k.Name, k.Key)
-		}
-		if w.Aggregate != "" && w.Aggregate != k.Aggregate {
-			return fmt.Errorf("aggregate %q: the window %s is a %s", clip(w.Aggregate), k.Name, k.Aggregate)
-		}
-		if w.Duration == "" {
-			return nil
-		}
-		d, err := parseDuration(w.Duration)
-		if err != nil {
-			return err
-		}
-		if d != k.Duration {
-			return fmt.Errorf("duration %s: the window %s is %s long", w.Duration, k.Name, k.Duration)
-		}
-		return nil
-	}
-	return fmt.Errorf("unknown window %q: there are %s", clip(w.Name), strings.Join(names, ", "))
 }
 
 // parseDuration is time.ParseDuration that knows days.

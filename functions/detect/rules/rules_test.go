@@ -35,13 +35,13 @@ const (
 func testSchema() Schema {
 	return Schema{
 		Variables: []Variable{
-			varAmount:  {"amount", Number},
-			varCount:   {"count1m", Number},
-			varTime:    {"transactionTime", Integer},
-			varCountry: {"country", Text},
-			varNight:   {"night", Bool},
+			varAmount:  {"amount", Number, nil},
+			varCount:   {"count1m", Number, 0.0},
+			varTime:    {"transactionTime", Integer, nil},
+			varCountry: {"country", Text, ""},
+			varNight:   {"night", Bool, nil},
 		},
-		Windows: []Window{
+		Windows: []FixedWindow{
 			{"count1m", "userId", "count", time.Minute},
 			{"mean30d", "userId", "mean", 30 * 24 * time.Hour},
 		},
@@ -154,30 +154,30 @@ func TestCompileRefuses(t *testing.T) {
 		{"bad id", strings.Replace(ruleWhen("night"), "id: a", "id: A b", 1), `id "A b": want 1 to 64 lower case letters`},
 		{"no id", strings.Replace(ruleWhen("night"), "id: a", "id: ''", 1), `id "": want 1 to 64`},
 		{"version", strings.Replace(ruleWhen("night"), "version: 1", "version: 0", 1), "version 0: want 1 or more"},
-		{"version is text", strings.Replace(ruleWhen("night"), "version: 1", "version: one", 1), "line 2: cannot unmarshal"},
+		{"version is text", strings.Replace(ruleWhen("night"), "version: 1", "version: one", 1), `line 2, column 10: version: want a number, not "one"`},
 		{"card number", strings.Replace(ruleWhen("night"), "A rule.", "As 4111 1111 1111 1111.", 1), "looks like a card number"},
 		{"severity", strings.Replace(ruleWhen("night"), "severity: low", "severity: bad", 1), `severity "bad": want low, medium, high or critical`},
 		{"weight", strings.Replace(ruleWhen("night"), "weight: 0.5", "weight: 1.5", 1), "weight 1.5: want 0 to 1"},
 		{"weight not a number", strings.Replace(ruleWhen("night"), "weight: 0.5", "weight: .nan", 1), "weight NaN: want 0 to 1"},
 		{"no weight", strings.Replace(ruleWhen("night"), "weight: 0.5\n", "", 1), "weight: missing"},
-		{"no description", strings.Replace(ruleWhen("night"), "A rule.", "", 1), "description: want 1 to 900 bytes, have 0"},
+		{"no description", strings.Replace(ruleWhen("night"), "A rule.", "", 1), "line 3, column 13: description: want a text, not nothing"},
 		{"no condition", strings.Replace(ruleWhen("night"), "when: night", "", 1), "when: missing"},
 		{"empty condition", ruleWhen(""), "when: "},
 		{"condition is a list", ruleWhen("[night]"), "when: want a text"},
 		{"mode", ruleWhen("night") + "mode: on\n", `mode "on": want active, shadow or off`},
-		{"unknown field", ruleWhen("night") + "unless: night\n", "line 7: field unless not found"},
-		{"field twice", ruleWhen("night") + "version: 2\n", "already defined at line 2"},
+		{"unknown field", ruleWhen("night") + "unless: night\n", `line 7, column 1: unknown field "unless"`},
+		{"field twice", ruleWhen("night") + "version: 2\n", `line 7, column 1: the field "version" is there twice`},
 		{"reason with an unknown name", ruleWhen("night") + "reason: is {amout}\n", "reason: unknown variable {amout}"},
 		{"reason left open", ruleWhen("night") + "reason: is {amount\n", "reason: a { has no }"},
-		{"unknown window", ruleWhen("night") + "windows: [{name: count2m}]\n", `windows[0]: unknown window "count2m": there are count1m, mean30d`},
+		{"unknown window", ruleWhen("night") + "windows: [{name: count2m}]\n", `line 7, column 11: windows[0]: there is no fixed window "count2m" (there are count1m, mean30d)`},
 		{"window of another key", ruleWhen("night") + "windows: [{name: count1m, key: merchantId}]\n", `key "merchantId": the window count1m is kept by userId`},
 		{"window of another aggregate", ruleWhen("night") + "windows: [{name: count1m, aggregate: sum}]\n", `aggregate "sum": the window count1m is a count`},
-		{"window of another length", ruleWhen("night") + "windows: [{name: count1m, duration: 2m}]\n", "the window count1m is 1m0s long"},
-		{"window with a filter", ruleWhen("night") + "windows: [{name: count1m, filter: night}]\n", "have no filter"},
+		{"window of another length", ruleWhen("night") + "windows: [{name: count1m, duration: 2m}]\n", "the window count1m is 1m long"},
+		{"window with a filter", ruleWhen("night") + "windows: [{name: count1m, filter: night}]\n", "the window count1m has no filter"},
 		{"no duration", ruleWhen("night") + "windows: [{name: count1m, duration: long}]\n", `duration "long": want a number and s, m, h or d`},
 		{"one megabyte", ruleWhen("night") + "# " + strings.Repeat("x", 1<<20), "the limit is 16384"},
 		{"not yaml", "\x00\xff", "rule: yaml"},
-		{"a text", "night", "cannot unmarshal"},
+		{"a text", "night", `line 1, column 1: want a mapping`},
 		{"json with an unknown field", `{"id":"a","unless":1}`, "unless"},
 		{"json with a field twice", `{"id":"a","id":"a"}`, "duplicate"},
 		{"structured mode", `{"specversion":"1.0","id":"1","source":"/x","type":"com.datasurge.rule.v1","data":{"id":"a"}}`, "send it in binary mode"},
@@ -213,7 +213,7 @@ func TestCompileNamesAllProblems(t *testing.T) {
 		first, _, _ := strings.Cut(p.Text, ":")
 		got = append(got, fmt.Sprintf("%d:%d %s", p.Line, p.Column, first))
 	}
-	want := []string{"0:0 version -1", `0:0 severity "x"`, "0:0 weight 2", "6:7 when", "6:20 when"}
+	want := []string{"2:10 version -1", `4:11 severity "x"`, "5:9 weight 2", "6:7 when", "6:20 when"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -226,7 +226,7 @@ func TestCompileAllKeepsGoodRules(t *testing.T) {
 	if len(good) != 2 || good[0].ID != "a" || good[1].ID != "c" {
 		t.Errorf("good rules: %v", good)
 	}
-	if len(refused) != 2 || !strings.Contains(refused[0].Error(), `rule "b": line 13, column 7:`) || !strings.Contains(refused[1].Error(), "used twice") {
+	if len(refused) != 2 || !strings.Contains(refused[0].Error(), `rule "b": line 13, column 7:`) || !strings.Contains(refused[1].Error(), "line 22: id: another rule of the file has it") {
 		t.Errorf("refused: %v", refused)
 	}
 }
