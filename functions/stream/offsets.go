@@ -46,6 +46,16 @@ func (d *doneOffsets) isDone(offset int64) bool {
 	return b.bits[i/64]&(1<<(i%64)) != 0
 }
 
+// snapshot returns a copy that is safe to look at while d changes.
+func (d *doneOffsets) snapshot() doneOffsets {
+	c := doneOffsets{low: d.low, blocks: make(map[int64]*block, len(d.blocks))}
+	for n, b := range d.blocks {
+		clone := *b
+		c.blocks[n] = &clone
+	}
+	return c
+}
+
 // mark marks offset as processed at the wall clock time now.
 func (d *doneOffsets) mark(offset int64, now time.Time) {
 	if offset < d.low {

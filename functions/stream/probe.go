@@ -22,11 +22,13 @@ type probe struct {
 	checked map[string]int64 // by topic: all below is known to be done
 }
 
-// probeResult says what stands in the input beyond what was known to be done.
+// probeResult says how far the input is known to be done.
 type probeResult struct {
-	ends map[string]int64   // last stable offset by topic
-	data map[string][]int64 // transport http: offsets that hold an event
-	err  error
+	// through is, by topic, the last stable offset or, under transport http, a
+	// smaller one below which all is done.
+	through map[string]int64
+	undone  bool // something before the last stable offset is, or may be, not done
+	err     error
 }
 
 // probeEvents bounds the events that one probe looks at.
@@ -44,21 +46,22 @@ func (p *probe) start(s *session) {
 		return
 	}
 	p.running = true
-	from := map[string]int64{}
+	from, done := map[string]int64{}, map[string]doneOffsets{}
 	for i := range s.core.inputs {
 		in := &s.core.inputs[i]
 		if s.number < s.partitions[in.Topic] {
 			from[in.Topic] = max(in.done.low, p.checked[in.Topic])
+			done[in.Topic] = in.done.snapshot()
 		}
 	}
 	options, number, client := s.options, int32(s.number), s.client
-	go func() { p.results <- look(p.ctx, options, client, number, from) }()
+	go func() { p.results <- look(p.ctx, options, client, number, from, done) }()
 }
 
-func look(ctx context.Context, o *Options, client *kgo.Client, partition int32, from map[string]int64) probeResult {
+func look(ctx context.Context, o *Options, client *kgo.Client, partition int32, from map[string]int64, done map[string]doneOffsets) probeResult {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	result := probeResult{ends: map[string]int64{}, data: map[string][]int64{}}
+	result := probeResult{through: map[string]int64{}}
 	topics := make([]string, 0, len(from))
 	for topic := range from {
 		topics = append(topics, topic)
@@ -76,7 +79,7 @@ func look(ctx context.Context, o *Options, client *kgo.Client, partition int32, 
 		if !ok || end.Err != nil {
 			return probeResult{err: fmt.Errorf("no end offset for %s partition %d", topic, partition)}
 		}
-		result.ends[topic] = end.Offset
+		result.through[topic] = end.Offset
 		if start < end.Offset {
 			behind[topic] = map[int32]kgo.Offset{partition: kgo.NewOffset().At(start)}
 		}
@@ -89,31 +92,36 @@ func look(ctx context.Context, o *Options, client *kgo.Client, partition int32, 
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.FetchMaxBytes(4<<20),
+		kgo.FetchMaxBytes(256<<10), // the first few events mostly say enough
 		kgo.DisableClientMetrics(),
 	)...)
 	if err != nil {
 		return probeResult{err: err}
 	}
 	defer reader.Close()
-	seen := 0
-	for len(behind) > 0 {
+	for seen := 0; len(behind) > 0; {
 		fetches := reader.PollRecords(ctx, 1000)
 		if err := fetches.Err(); err != nil {
 			return probeResult{err: err}
 		}
 		for rec := range fetches.RecordsAll() {
-			if !rec.Attrs.IsControl() {
-				result.data[rec.Topic] = append(result.data[rec.Topic], rec.Offset)
-				seen++
+			if behind[rec.Topic] == nil {
+				continue
 			}
-			if rec.Offset+1 >= result.ends[rec.Topic] || seen > probeEvents {
-				result.ends[rec.Topic] = rec.Offset + 1
+			next := rec.Offset + 1
+			if !rec.Attrs.IsControl() {
+				seen++
+				if offsets := done[rec.Topic]; !offsets.isDone(rec.Offset) {
+					next = rec.Offset
+				}
+			}
+			switch {
+			case next >= result.through[rec.Topic]:
+				delete(behind, rec.Topic)
+			case next == rec.Offset || seen > probeEvents:
+				result.through[rec.Topic], result.undone = next, true
 				delete(behind, rec.Topic)
 			}
-		}
-		if seen > probeEvents {
-			break
 		}
 	}
 	return result
@@ -127,25 +135,17 @@ func (s *session) probed(result probeResult) {
 		s.log.Debug("could not find out whether the input has ended", slog.Any("error", result.err))
 		return
 	}
-	caughtUp := true
+	caughtUp := !result.undone
 	for i := range s.core.inputs {
-		in := &s.core.inputs[i]
-		end, ok := result.ends[in.Topic]
-		if !ok {
-			continue
+		topic := s.core.inputs[i].Topic
+		through, ok := result.through[topic]
+		switch {
+		case !ok:
+		case s.options.Consume:
+			caughtUp = caughtUp && s.readTo[topic] >= through
+		default:
+			s.probe.checked[topic] = max(s.probe.checked[topic], through)
 		}
-		if s.options.Consume {
-			caughtUp = caughtUp && s.readTo[in.Topic] >= end
-			continue
-		}
-		checked := end
-		for _, offset := range result.data[in.Topic] {
-			if !in.done.isDone(offset) {
-				checked, caughtUp = offset, false
-				break
-			}
-		}
-		s.probe.checked[in.Topic] = max(s.probe.checked[in.Topic], checked)
 	}
 	if now := time.Now(); caughtUp && now.Sub(s.lastEvent) >= s.core.limits.IdleAfter {
 		s.idle = true
