@@ -263,3 +263,39 @@ func TestWatermarksPassAPartitionThatStaysEmpty(t *testing.T) {
 		}
 	})
 }
+
+// TestIdleOnlyWhenAllOfTheInputIsDone: a source that is still trying to deliver
+// one event must not let the windows of others close without it.
+func TestIdleOnlyWhenAllOfTheInputIsDone(t *testing.T) {
+	fakeTime(t, func(t *testing.T, b kafkatest.Backend) {
+		tb := newTestbed(t, b, 1)
+		tb.produce(3, 1, start)
+		e := tb.start(func(o *Options) { o.Consume = false })
+		var list []*events.Event
+		for _, rec := range tb.ReadCommitted(t, tb.in) {
+			ev := &events.Event{}
+			if err := kafkarecord.Read(rec, ev, kafkarecord.Mapping{Place: true}); err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, ev)
+		}
+		deliver := func(ev *events.Event) {
+			t.Helper()
+			if err := e.Deliver(t.Context(), e.Place(ev), ev); err != nil {
+				t.Fatal(err)
+			}
+		}
+		isIdle := func(rec *kgo.Record) bool {
+			return slices.ContainsFunc(rec.Headers, func(h kgo.RecordHeader) bool { return h.Key == "ce_"+events.ExtIdle })
+		}
+		tb.ready(e)
+		deliver(list[0])
+		deliver(list[2])
+		time.Sleep(4 * DefaultLimits().IdleAfter)
+		if records := tb.ReadCommitted(t, tb.out); slices.ContainsFunc(records, isIdle) {
+			t.Fatal("the task says that it is idle while an event of its input is not done")
+		}
+		deliver(list[1])
+		tb.await(tb.out, 1, isIdle)
+	})
+}
