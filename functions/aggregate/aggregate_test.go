@@ -466,6 +466,7 @@ func TestAmountsOfTheDimensionCurrencyAreInThatCurrency(t *testing.T) {
 type overflows map[string]int
 
 func (o overflows) SumOverflow(dimension string) { o[dimension]++ }
+func (o overflows) Task(int) TaskObserver        { return nobody{} }
 
 func TestSumOverflowIsReportedAndNeverWraps(t *testing.T) {
 	seen := overflows{}

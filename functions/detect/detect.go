@@ -37,7 +37,7 @@ func Definition(config Config) (step.Definition, error) {
 	if err != nil {
 		return step.Definition{}, fmt.Errorf("detect: %w", err)
 	}
-	config.Observer.RulesChanged(initial.Version(), len(initial.Rules()))
+	config.Observer.RulesChanged(initial)
 	return step.Definition{
 		Name:   Name,
 		Inputs: []step.Input{{Topic: events.TopicEnriched, Types: []string{events.TypeEnriched}, Upstream: true}},
@@ -49,7 +49,9 @@ func Definition(config Config) (step.Definition, error) {
 		// What gives a profile its meaning is fixed by its version.
 		Settings: "profile " + strconv.Itoa(profileVersion),
 		Codecs:   map[byte]step.Codec{kindProfile: profileCodec()},
-		New:      func(step.Task) step.Function { return newFunction(config, initial) },
+		New: func(task step.Task) step.Function {
+			return newFunction(config, initial, config.Observer.Task(task.Partition))
+		},
 	}, nil
 }
 
@@ -68,7 +70,7 @@ func applyRules(observer Observer) func(any, []step.Change) (any, error) {
 			observer.RuleRefused(err)
 		}
 		if next.Version() != set.Version() {
-			observer.RulesChanged(next.Version(), len(next.Rules()))
+			observer.RulesChanged(next)
 		}
 		return next, nil
 	}
@@ -77,24 +79,25 @@ func applyRules(observer Observer) func(any, []step.Change) (any, error) {
 // function is detect for one task. Everything in it but config is scratch
 // memory of one Step.
 type function struct {
-	config  Config
-	key     []byte
-	profile profile
-	encoded []byte
-	subject subject
-	input   *rules.Input
-	outcome rules.Outcome
-	weights []float64
-	text    []byte
-	arena   events.Arena
-	scored  events.Event
-	anomaly events.Event
+	config   Config
+	observer TaskObserver
+	key      []byte
+	profile  profile
+	encoded  []byte
+	subject  subject
+	input    *rules.Input
+	outcome  rules.Outcome
+	weights  []float64
+	text     []byte
+	arena    events.Arena
+	scored   events.Event
+	anomaly  events.Event
 	// decision's Features always hold the names of all features.
 	decision events.Anomaly
 }
 
-func newFunction(config Config, set *rules.Set) *function {
-	f := &function{config: config}
+func newFunction(config Config, set *rules.Set, observer TaskObserver) *function {
+	f := &function{config: config, observer: observer}
 	f.input = set.NewInput(&f.subject)
 	for _, name := range featureNames {
 		f.decision.Features = append(f.decision.Features, events.Feature{Name: name})
@@ -127,7 +130,7 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 		f.anomaly = f.arena.AnomalyOf(&f.scored, f.decision.Reasons)
 		tx.Emit(events.TopicAnomalies, &f.anomaly)
 	}
-	f.report()
+	f.report(set)
 	return nil
 }
 
@@ -225,8 +228,8 @@ func (f *function) reason(r *rules.Compiled) string {
 	return text
 }
 
-func (f *function) report() {
-	observer := f.config.Observer
+func (f *function) report(set *rules.Set) {
+	observer := f.observer
 	for _, r := range f.outcome.Active {
 		observer.RuleFired(r.ID, r.Severity, false)
 	}
@@ -236,5 +239,5 @@ func (f *function) report() {
 	for _, failure := range f.outcome.Failed {
 		observer.RuleFailed(failure.Rule.ID, failure.Err)
 	}
-	observer.Scored(f.decision.Score, f.decision.Flagged, f.decision.Severity)
+	observer.Scored(&f.decision.Scored, set)
 }

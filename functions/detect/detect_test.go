@@ -30,8 +30,10 @@ type fixture struct {
 // recorder is an Observer that writes down what it is told.
 type recorder struct{ told []string }
 
-func (r *recorder) Scored(score float64, flagged bool, severity string) {
-	r.told = append(r.told, fmt.Sprintf("scored %.2f %v %q", score, flagged, severity))
+func (r *recorder) Task(int) TaskObserver { return r }
+
+func (r *recorder) Scored(t *events.Scored, _ *rules.Set) {
+	r.told = append(r.told, fmt.Sprintf("scored %.2f %v %q", t.Score, t.Flagged, t.Severity))
 }
 
 func (r *recorder) RuleFired(id, severity string, shadow bool) {
@@ -42,8 +44,8 @@ func (r *recorder) RuleFailed(id string, err error) {
 	r.told = append(r.told, fmt.Sprintf("failed %s: %v", id, err))
 }
 func (r *recorder) RuleRefused(err error) { r.told = append(r.told, "refused "+err.Error()) }
-func (r *recorder) RulesChanged(_ string, n int) {
-	r.told = append(r.told, fmt.Sprintf("changed to %d rules", n))
+func (r *recorder) RulesChanged(set *rules.Set) {
+	r.told = append(r.told, fmt.Sprintf("changed to %d rules", len(set.Rules())))
 }
 
 func (r *recorder) take() []string {

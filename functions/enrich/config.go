@@ -3,6 +3,8 @@ package enrich
 import (
 	"fmt"
 	"time"
+
+	"datasurge/events"
 )
 
 // Config is what enrich can be told. Start from DefaultConfig.
@@ -24,10 +26,21 @@ type Config struct {
 // Observer is told about what enrich does silently. Its methods are called by
 // several tasks at a time and must not block.
 type Observer interface {
-	// Duplicate: a transaction was dropped, since its id was known.
-	Duplicate()
+	// Task returns who is told what one task steps. It is called for each new
+	// instance of the task; what was told of the one before and not committed
+	// comes again.
+	Task(task int) TaskObserver
 	// BadReference: a record of a table was skipped, since it cannot be read.
 	BadReference(topic string, err error)
+}
+
+// TaskObserver is told what a task does with transactions, on its goroutine and
+// before it is committed. It keeps nothing of what it is handed.
+type TaskObserver interface {
+	// Enriched: t was accepted and emitted.
+	Enriched(t *events.Enriched)
+	// Duplicate: t was dropped, since its id was known.
+	Duplicate(t *events.Transaction)
 }
 
 // DefaultConfig is: US dollars, the embedded rates, 10 minutes, no observer.
@@ -45,5 +58,7 @@ func (c Config) validate() error {
 
 type nobody struct{}
 
-func (nobody) Duplicate()                 {}
-func (nobody) BadReference(string, error) {}
+func (nobody) Task(int) TaskObserver         { return nobody{} }
+func (nobody) Enriched(*events.Enriched)     {}
+func (nobody) Duplicate(*events.Transaction) {}
+func (nobody) BadReference(string, error)    {}

@@ -57,7 +57,7 @@ func Definition(cfg Config) (step.Definition, error) {
 			return &enrich{
 				converter:  converter,
 				gazetteer:  gazetteer,
-				observer:   cfg.Observer,
+				observer:   cfg.Observer.Task(task.Partition),
 				duplicates: newDuplicates(cfg.Horizon, task.State),
 			}
 		},
@@ -68,7 +68,7 @@ func Definition(cfg Config) (step.Definition, error) {
 type enrich struct {
 	converter  *converter
 	gazetteer  *reference.Gazetteer
-	observer   Observer
+	observer   TaskObserver
 	duplicates *duplicates
 	homeKey    []byte // scratch
 	arena      events.Arena
@@ -90,7 +90,7 @@ func (f *enrich) Step(tx step.Tx, e *events.Event) error {
 	}
 	id := identify(out.TransactionID)
 	if f.duplicates.known(id, tx.Watermark()) {
-		f.observer.Duplicate()
+		f.observer.Duplicate(&out.Transaction)
 		return nil
 	}
 	f.duplicates.remember(tx, id, out.Time)
@@ -112,6 +112,7 @@ func (f *enrich) Step(tx step.Tx, e *events.Event) error {
 	}
 	f.enriched = f.arena.NewEnriched(&out)
 	tx.Emit(events.TopicEnriched, &f.enriched)
+	f.observer.Enriched(&out)
 	return nil
 }
 

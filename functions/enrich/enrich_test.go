@@ -24,10 +24,13 @@ var saturday = time.Date(2026, 6, 6, 15, 30, 0, 0, time.UTC)
 // counts is an Observer that counts.
 type counts struct {
 	duplicates int
+	enriched   int
 	bad        []string
 }
 
-func (c *counts) Duplicate()                           { c.duplicates++ }
+func (c *counts) Task(int) TaskObserver                { return c }
+func (c *counts) Enriched(*events.Enriched)            { c.enriched++ }
+func (c *counts) Duplicate(*events.Transaction)        { c.duplicates++ }
 func (c *counts) BadReference(topic string, err error) { c.bad = append(c.bad, topic+": "+err.Error()) }
 
 // harness is enrich with a Tx and what it reports.

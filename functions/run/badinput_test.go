@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/events"
+	"datasurge/functions/metrics"
 	"datasurge/functions/serve"
 	"datasurge/functions/stream/kafkatest"
 )
@@ -62,16 +63,16 @@ func TestBadInputOverHTTP(t *testing.T) {
 	}
 	config.Function = "enrich"
 	log := slog.New(slog.DiscardHandler)
-	metrics := newMetrics("enrich", "test", log)
-	definition, err := Definition(&config, metrics)
+	observer := metrics.New("enrich", "test", log)
+	definition, err := Definition(&config, observer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	function, err := open(t.Context(), &config, definition, metrics, log)
+	function, err := open(t.Context(), &config, definition, observer, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler := serve.NewHandler(function, function.ready, metrics.handler(), log)
+	handler := serve.NewHandler(function, function.ready, observer.Handler(), log)
 	post := func(id, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 		for name, value := range map[string]string{"specversion": "1.0", "id": id, "source": "/test", "type": events.TypeTransaction} {

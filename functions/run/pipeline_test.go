@@ -15,6 +15,7 @@ import (
 
 	"datasurge/events"
 	"datasurge/events/kafkarecord"
+	"datasurge/functions/metrics"
 	"datasurge/functions/step"
 	"datasurge/functions/stream"
 	"datasurge/functions/stream/kafkatest"
@@ -31,15 +32,17 @@ type pipeline struct {
 
 // stepped counts the events of the main input that were stepped.
 type stepped struct {
-	*Metrics
+	*metrics.Metrics
 	n atomic.Int64
 }
 
-func (s *stepped) Event(function, eventType, result string) {
-	if eventType != events.TypePartial {
-		s.n.Add(1)
+func (s *stepped) Committed(function string, c *stream.Commit) {
+	for _, n := range c.Events {
+		if n.Type != events.TypePartial {
+			s.n.Add(int64(n.N))
+		}
 	}
-	s.Metrics.Event(function, eventType, result)
+	s.Metrics.Committed(function, c)
 }
 
 const partitions = 4
@@ -101,9 +104,14 @@ func (p *pipeline) createTopic(topic string, n int32, configs map[string]string)
 
 func (p *pipeline) definition(name string) step.Definition {
 	p.t.Helper()
+	return p.observedDefinition(name, metrics.New(name, "test", slog.New(slog.DiscardHandler)))
+}
+
+func (p *pipeline) observedDefinition(name string, m *metrics.Metrics) step.Definition {
+	p.t.Helper()
 	config := p.config
 	config.Function = name
-	def, err := Definition(&config, newMetrics(name, "test", slog.New(slog.DiscardHandler)))
+	def, err := Definition(&config, m)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -118,9 +126,9 @@ func (p *pipeline) start(functions ...string) {
 	}
 	for _, name := range functions {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		p.stepped = &stepped{Metrics: newMetrics(name, "test", slog.New(slog.DiscardHandler))}
+		p.stepped = &stepped{Metrics: metrics.New(name, "test", slog.New(slog.DiscardHandler))}
 		e, err := stream.Open(ctx, stream.Options{
-			Definition: p.definition(name), Kafka: p.Opts(), Consume: true, Owner: stream.Static{},
+			Definition: p.observedDefinition(name, p.stepped.Metrics), Kafka: p.Opts(), Consume: true, Owner: stream.Static{},
 			CommitInterval: p.config.Commit, Logger: log, Observer: p.stepped, Limits: limits(&p.config),
 		})
 		cancel()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"datasurge/events"
+	"datasurge/functions/metrics"
 	"datasurge/functions/run/readmecurl"
 	"datasurge/functions/serve"
 )
@@ -82,17 +83,17 @@ func TestReadmeCurlWithoutKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	config.Function = "enrich"
-	metrics := newMetrics("enrich", "test", slog.New(slog.DiscardHandler))
-	definition, err := Definition(&config, metrics)
+	observer := metrics.New("enrich", "test", slog.New(slog.DiscardHandler))
+	definition, err := Definition(&config, observer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	function, err := open(t.Context(), &config, definition, metrics, log)
+	function, err := open(t.Context(), &config, definition, observer, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(serve.NewHandler(function, function.ready, metrics.handler(), log))
+	server := httptest.NewServer(serve.NewHandler(function, function.ready, observer.Handler(), log))
 	defer server.Close()
 	commands := readmecurl.Commands(string(text))
 	if len(commands) != 2 {

@@ -18,6 +18,7 @@ import (
 	"datasurge/functions/detect"
 	"datasurge/functions/enrich"
 	"datasurge/functions/generate"
+	"datasurge/functions/metrics"
 	"datasurge/functions/serve"
 	"datasurge/functions/step"
 	"datasurge/functions/stream"
@@ -71,8 +72,8 @@ func Main(ctx context.Context, args []string, logs io.Writer) error {
 		return fmt.Errorf("there is no function %q\n\n%s", strings.Join(append([]string{config.Function}, args[min(1, len(args)):]...), " "), Usage)
 	}
 	log := newLogger(&config, logs)
-	metrics := newMetrics(config.Function, version(), log)
-	definition, err := Definition(&config, metrics)
+	observer := metrics.New(config.Function, version(), log)
+	definition, err := Definition(&config, observer)
 	if err != nil {
 		return err
 	}
@@ -80,12 +81,12 @@ func Main(ctx context.Context, args []string, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	function, err := open(ctx, &config, definition, metrics, log)
+	function, err := open(ctx, &config, definition, observer, log)
 	if err != nil {
 		listener.Close()
 		return err
 	}
-	server := serve.NewServer(serve.NewHandler(function, function.ready, metrics.handler(), log), log)
+	server := serve.NewServer(serve.NewHandler(function, function.ready, observer.Handler(), log), log)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	log.Info("started", slog.String("function", config.Function), slog.String("address", listener.Addr().String()),
@@ -120,7 +121,7 @@ func listen(ctx context.Context, c *Config) (net.Listener, error) {
 }
 
 // Definition returns the function that the configuration names.
-func Definition(c *Config, m *Metrics) (step.Definition, error) {
+func Definition(c *Config, m *metrics.Metrics) (step.Definition, error) {
 	switch c.Function {
 	case "generate":
 		g := generate.DefaultConfig()
@@ -130,11 +131,11 @@ func Definition(c *Config, m *Metrics) (step.Definition, error) {
 		return generate.Definition(g)
 	case "enrich":
 		e := enrich.DefaultConfig()
-		e.BaseCurrency, e.Horizon, e.Observer = c.BaseCurrency, c.DedupeHorizon, m
+		e.BaseCurrency, e.Horizon, e.Observer = c.BaseCurrency, c.DedupeHorizon, m.Enrich()
 		return enrich.Definition(e)
 	case "detect":
 		d := detect.DefaultConfig()
-		d.Observer = m
+		d.Observer = m.Detect()
 		return detect.Definition(d)
 	case "aggregate":
 		windows, err := window.ParseSpecs(c.Windows)
@@ -143,7 +144,7 @@ func Definition(c *Config, m *Metrics) (step.Definition, error) {
 		}
 		a := aggregate.DefaultConfig()
 		a.Windows, a.Lateness, a.LabelDelay, a.BaseCurrency = windows, c.Lateness, c.LabelDelay, c.BaseCurrency
-		a.Observer = m
+		a.Observer = m.Aggregate()
 		return aggregate.Definition(a)
 	}
 	return step.Definition{}, fmt.Errorf("there is no function %q", c.Function)
@@ -158,12 +159,12 @@ type instance struct {
 	close  func(context.Context) error
 }
 
-func open(ctx context.Context, c *Config, definition step.Definition, metrics *Metrics, log *slog.Logger) (*instance, error) {
+func open(ctx context.Context, c *Config, definition step.Definition, observer *metrics.Metrics, log *slog.Logger) (*instance, error) {
 	if len(c.Brokers) == 0 {
 		if len(definition.Inputs) == 0 {
 			return nil, fmt.Errorf("%s has no input to answer to: set KAFKA_BROKERS", c.Function)
 		}
-		local := stream.NewLocal(definition, limits(c))
+		local := stream.NewLocal(definition, limits(c), observer)
 		return &instance{
 			Function: serve.Local{Function: local},
 			ready:    func() error { return nil },
@@ -189,11 +190,13 @@ func open(ctx context.Context, c *Config, definition step.Definition, metrics *M
 		ResumeTruncated: c.Truncated == "resume",
 		Limits:          limits(c),
 		Logger:          log,
-		Observer:        metrics,
+		Observer:        observer,
 	})
 	if err != nil {
 		return nil, err
 	}
+	following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
+	go observer.Follow(following, engine)
 	client := &http.Client{Timeout: forwardWithin, Transport: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: time.Minute}}
 	return &instance{
 		Function: serve.Engine{Engine: engine, Client: client, Self: address},
@@ -201,6 +204,7 @@ func open(ctx context.Context, c *Config, definition step.Definition, metrics *M
 		failed:   engine.Failed,
 		err:      engine.Err,
 		close: func(ctx context.Context) error {
+			unfollow()
 			client.CloseIdleConnections()
 			return engine.Close(ctx)
 		},

@@ -32,6 +32,10 @@ func (s *session) emit(topic string, e *events.Event) error {
 	}
 	rec := s.records.next()
 	kafkarecord.Write(e, rec)
+	if s.trace.Parent != "" {
+		rec.Headers = traceHeaders(rec.Headers, s.trace)
+	}
+	s.tally.output(topic)
 	rec.Topic, rec.Partition = topic, int32(s.number%n)
 	if len(rec.Key) > 0 {
 		rec.Partition = int32(PartitionOf(rec.Key, n))
@@ -86,6 +90,7 @@ func (s *session) commit(ctx context.Context) error {
 	if s.core.err != nil {
 		return s.core.err
 	}
+	s.committing = true
 	if err := s.begin(); err != nil {
 		return err
 	}
@@ -95,28 +100,37 @@ func (s *session) commit(ctx context.Context) error {
 	if err := s.writeChanges(ctx); err != nil {
 		return err
 	}
+	ending := time.Now()
 	if err := s.end(ctx); err != nil {
 		return err
 	}
 	if err := s.fault(faultEnded); err != nil {
 		return err
 	}
-	name, now := s.options.Definition.Name, time.Now()
-	s.options.Observer.Batch(name, s.events, now.Sub(s.since))
-	if !s.latest.IsZero() {
-		s.options.Observer.Latency(name, now.Sub(s.latest))
-		s.latest = time.Time{}
-	}
 	s.core.state.committed()
 	s.core.commit++
-	s.events, s.blocks = 0, nil
+	s.report(ending)
+	s.events, s.blocks, s.committing = 0, nil, false
+	s.stepped.Store(0)
 	position := make(map[string]int64, len(s.core.inputs))
 	for i := range s.core.inputs {
 		position[s.core.inputs[i].Topic] = s.core.inputs[i].done.low
 	}
 	s.position.Store(&position)
+	s.publishProgress()
 	s.answer()
 	return nil
+}
+
+// report tells the observer what was committed. ending is when the flush began.
+func (s *session) report(ending time.Time) {
+	t := &s.tally
+	t.At = time.Now()
+	t.Took, t.Ending = t.At.Sub(s.since), t.At.Sub(ending)
+	t.State = s.core.state.size()
+	s.options.Observer.Committed(s.options.Definition.Name, &t.Commit)
+	t.reset()
+	s.endSpans(nil)
 }
 
 // answer tells those who wait that their events are committed.
@@ -134,6 +148,9 @@ func (s *session) writeChanges(ctx context.Context) error {
 	c := s.core
 	for _, d := range c.state.dirty {
 		var value []byte
+		if d.entry.value == nil && d.entry.size > 0 {
+			s.tally.Deleted++
+		}
 		if v := d.entry.value; v != nil {
 			start := len(s.records.bytes)
 			if at, ok := v.(seenAt); ok {
@@ -146,6 +163,9 @@ func (s *session) writeChanges(ctx context.Context) error {
 				s.records.bytes = codec.Append(s.records.bytes, v)
 			}
 			value = s.records.bytes[start:len(s.records.bytes):len(s.records.bytes)]
+			c.state.written(d.entry, len(d.key)+len(value))
+		} else {
+			c.state.written(d.entry, 0)
 		}
 		rec := s.records.next()
 		s.changelog(rec, s.records.copyOf(d.key), value)

@@ -39,6 +39,10 @@ type core struct {
 
 	observed     bool // Observe was called for the event being stepped
 	observedTime int64
+
+	// timed and time are what Observe told of the last event that was handled.
+	timed bool
+	time  int64
 }
 
 // input is this task's partition of one input topic.
@@ -48,6 +52,7 @@ type input struct {
 	done     doneOffsets
 	mark     *inputWatermark
 	frontier frontier
+	last     time.Time // event time of the last event, or when it was stepped
 }
 
 // Limits are the engine's bounds in event time and wall clock.
@@ -114,6 +119,7 @@ const (
 	outcomeDuplicate                // had been done before
 	outcomeLate                     // went to late_events with the commit
 	outcomeInvalid                  // wrong for ever; changed nothing
+	outcomeFuture                   // went to late_events, as too far ahead
 )
 
 // noOffset marks an event that no topic holds (curl, a Broker).
@@ -141,6 +147,7 @@ func (c *core) handle(in *input, offset int64, e *events.Event, ordered bool) (o
 		result, err = c.step(in, e)
 	}
 	times.observed, times.eventTime = c.observed, c.observedTime
+	c.timed, c.time = c.observed, c.observedTime
 	c.observed = false
 	if err != nil && result != outcomeInvalid {
 		return result, err
@@ -175,23 +182,29 @@ func (c *core) step(in *input, e *events.Event) (outcome, error) {
 	if _, ok := errors.AsType[*events.InvalidError](err); ok {
 		return outcomeInvalid, err
 	}
-	reason := ""
+	reason, result := "", outcomeLate
 	if late, ok := errors.AsType[*step.LateError](err); ok {
 		reason = late.Reason
 	} else if errors.Is(err, step.ErrFuture) {
-		reason = "future"
+		reason, result = "future", outcomeFuture
 		c.observed = false
 	} else {
 		return outcomeDone, fmt.Errorf("step of %s failed on event %q: %w", c.def.Name, e.ID, err)
 	}
 	late := events.NewLate(c.def.Name, reason, e)
 	c.Emit(events.TopicLate, &late)
-	return outcomeLate, c.err
+	return result, c.err
 }
 
 func unknownType(function, eventType string) error {
-	return &events.InvalidError{Path: "type", Reason: fmt.Sprintf("%q is not taken by %s", eventType, function)}
+	return &typeError{&events.InvalidError{Path: "type", Reason: fmt.Sprintf("%q is not taken by %s", eventType, function)}}
 }
+
+// typeError refuses an event of a type that the function does not take.
+type typeError struct{ *events.InvalidError }
+
+// Unwrap makes it an *events.InvalidError too.
+func (e *typeError) Unwrap() error { return e.InvalidError }
 
 // tick hands the function the time, then announces its watermark downstream.
 func (c *core) tick(patience time.Duration) error {

@@ -77,7 +77,7 @@ func Open(ctx context.Context, options Options) (*Engine, error) {
 	e.mu.count = count
 	loaded := make(chan struct{})
 	e.wg.Go(func() {
-		if err := e.tables.follow(e.ctx, options.Kafka, loaded); err != nil {
+		if err := e.tables.follow(e.ctx, e.options.clientOptions("tables"), loaded); err != nil {
 			e.fail(err)
 		}
 	})
@@ -175,6 +175,7 @@ func (e *Engine) assign(numbers []int) {
 
 // grant starts tasks for these partitions, as far as they exist and do not run.
 func (e *Engine) grant(numbers []int) {
+	e.options.Observer.Rebalanced(e.options.Definition.Name)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, n := range numbers {

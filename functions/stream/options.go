@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -46,39 +47,14 @@ type Options struct {
 	Logger *slog.Logger
 	// Observer is told what happens; it must not block. Default none.
 	Observer Observer
+	// Tracer makes spans of what happens to events. Default none; the trace
+	// context of an event goes into what is emitted for it in any case.
+	Tracer Tracer
 
 	// fault lets tests end a task at a chosen point of its commit, as kill -9
 	// would: with what was sent, sent, and nothing cleaned up.
 	fault func(task int, at faultPoint) error
 }
-
-// Observer is told about events and commits, for metrics. Calls come from many
-// goroutines.
-type Observer interface {
-	// Event reports one event of the given type: result is ok, duplicate, late
-	// or invalid.
-	Event(function, eventType, result string)
-	// Batch reports a committed batch of n events that took d from the first
-	// step to the end of the commit.
-	Batch(function string, n int, d time.Duration)
-	// Latency reports the time from an event's event time to its commit.
-	Latency(function string, d time.Duration)
-	// Watermark reports a task's watermark, ms since the epoch.
-	Watermark(function string, task int, ms int64)
-	// Restored reports a restore of n records.
-	Restored(function string, task int, n int, d time.Duration)
-	// Failed reports that a task was given up and will be taken over again.
-	Failed(function string, task int)
-}
-
-type nopObserver struct{}
-
-func (nopObserver) Event(string, string, string)             {}
-func (nopObserver) Batch(string, int, time.Duration)         {}
-func (nopObserver) Latency(string, time.Duration)            {}
-func (nopObserver) Watermark(string, int, int64)             {}
-func (nopObserver) Restored(string, int, int, time.Duration) {}
-func (nopObserver) Failed(string, int)                       {}
 
 func (o *Options) fill() error {
 	var problems []error
@@ -113,6 +89,12 @@ func (o *Options) fill() error {
 		o.Observer = nopObserver{}
 	}
 	return errors.Join(problems...)
+}
+
+// clientOptions connect a client beside those of the tasks.
+func (o *Options) clientOptions(role string) []kgo.Opt {
+	name := "datasurge-" + o.Definition.Name + "-" + role
+	return append(slices.Clone(o.Kafka), kgo.ClientID(name), kgo.WithHooks(o.Observer.Client(name)...))
 }
 
 func setDefault[T comparable](v *T, d T) {

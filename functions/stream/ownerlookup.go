@@ -31,10 +31,7 @@ type knownOwner struct {
 const ownerFor = 10 * time.Second
 
 func newOwnerLookup(o *Options) (*ownerLookup, error) {
-	client, err := kgo.NewClient(append(slices.Clone(o.Kafka),
-		kgo.ClientID("datasurge-"+o.Definition.Name+"-owners"),
-		kgo.DisableClientMetrics(),
-	)...)
+	client, err := kgo.NewClient(append(o.clientOptions("owners"), kgo.DisableClientMetrics())...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to Kafka: %w", err)
 	}

@@ -70,7 +70,7 @@ func (g Group) run(ctx context.Context, e *Engine) error {
 		}
 		return list
 	}
-	options := append(e.options.Kafka[:len(e.options.Kafka):len(e.options.Kafka)],
+	options := append(e.options.clientOptions("group"),
 		kgo.ConsumerGroup(name),
 		kgo.ConsumeTopics(topic),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),

@@ -167,11 +167,13 @@ func (s *session) consume(ctx context.Context, fetches kgo.Fetches) error {
 			s.work()
 		}
 	}
+	s.stepped.Store(int64(s.events))
 	return nil
 }
 
 func (s *session) consumeRecord(ctx context.Context, in *input, rec *kgo.Record, e *events.Event) error {
 	s.events++
+	defer func() { s.trace = Trace{} }()
 	var result outcome
 	err := kafkarecord.Read(rec, e, s.engine.mapping)
 	if err != nil {
@@ -191,29 +193,76 @@ func (s *session) consumeRecord(ctx context.Context, in *input, rec *kgo.Record,
 func (s *session) handle(in *input, offset int64, e *events.Event, ordered bool) (outcome, error) {
 	var result outcome
 	var err error
+	var span Span
+	s.trace = TraceOf(e)
+	if s.options.Tracer != nil && e.Type != events.TypeWatermark {
+		s.trace, span = s.options.Tracer.Start(s.options.Definition.Name, s.number, e, s.trace)
+	}
 	name := poisonKey{in.Topic, offset, ""}
 	if offset == noOffset {
 		name.id = e.Source + " " + e.ID
 	}
 	if len(s.poison) > 0 && s.poison[name] != nil {
-		result, err = outcomeInvalid, &events.InvalidError{Path: "$", Reason: s.poison[name].Error()}
+		result, err = outcomeInvalid, &poisonError{&events.InvalidError{Path: "$", Reason: s.poison[name].Error()}}
 	} else if result, err = s.core.handle(in, offset, e, ordered); err != nil && result != outcomeInvalid {
 		if s.core.err == nil {
 			s.poison[name] = fmt.Errorf("%s failed on it: %w", s.options.Definition.Name, err)
+		}
+		s.log.Error("an event could not be stepped", eventAttributes(e, s.trace, slog.Any("error", err))...)
+		if span != nil {
+			span.End(err)
 		}
 		return result, err
 	}
 	if e.Type != events.TypeWatermark {
 		s.lastEvent, s.idle = s.core.now, false
-		if !e.Time.IsZero() {
-			s.latest = e.Time
-		}
-		s.options.Observer.Event(s.options.Definition.Name, e.Type, resultNames[result])
+		s.count(in, e, result, err)
+		s.follow(span, err)
 	}
 	return result, err
 }
 
-var resultNames = [...]string{outcomeDone: "ok", outcomeDuplicate: "duplicate", outcomeLate: "late", outcomeInvalid: "invalid"}
+// count adds an event to what the commit under way will report.
+func (s *session) count(in *input, e *events.Event, result outcome, err error) {
+	name := resultOf(result, s.options.Consume)
+	s.tally.event(in, e.Type, name, reasonOf(err))
+	in.last = s.core.now
+	if result == outcomeDone && s.core.timed {
+		in.last = time.UnixMilli(s.core.time)
+		s.tally.Times = append(s.tally.Times, s.core.time)
+		if s.trace.Parent != "" {
+			s.tally.TraceID, s.tally.TraceTime = s.trace.ID(), s.core.time
+		}
+	}
+	if s.verbose {
+		s.log.Debug("event", eventAttributes(e, s.trace, slog.String("result", name), slog.Any("error", err))...)
+	} else if result == outcomeInvalid && !s.refusal.Equal(s.since) {
+		s.refusal = s.since // one line a commit is enough to know
+		s.log.Warn("an event was refused", eventAttributes(e, s.trace, slog.Any("error", err))...)
+	}
+}
+
+// follow keeps the span of an event until the commit, or ends it when the event
+// is no part of one.
+func (s *session) follow(span Span, err error) {
+	switch {
+	case span == nil:
+	case err != nil:
+		span.End(err)
+	default:
+		s.spans = append(s.spans, span)
+	}
+}
+
+// eventAttributes say in a log line which event it is about. Its data is not
+// logged.
+func eventAttributes(e *events.Event, t Trace, more ...any) []any {
+	attributes := []any{slog.String("event_id", e.ID), slog.String("event_type", e.Type)}
+	if id := t.ID(); id != "" {
+		attributes = append(attributes, slog.String("trace_id", id))
+	}
+	return append(attributes, more...)
+}
 
 // deliver steps d and everything else that waits, in the order of offsets.
 func (s *session) deliver(ctx context.Context, d *delivery) error {
@@ -232,14 +281,18 @@ func (s *session) deliver(ctx context.Context, d *delivery) error {
 		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.offset, b.offset))
 	})
 	s.waiting = append(s.waiting, batch...)
+	s.stepped.Store(int64(s.events + len(batch)))
 	for _, d := range batch {
 		s.events++
 		in := s.core.inputFor(d.topic, d.event.Type)
 		if in == nil {
-			d.reply(unknownType(s.options.Definition.Name, d.event.Type))
+			err := unknownType(s.options.Definition.Name, d.event.Type)
+			s.tally.event(nil, d.event.Type, ResultRefused, ReasonUnknownType)
+			d.reply(err)
 			continue
 		}
 		result, err := s.handle(in, d.offset, d.event, false)
+		s.trace = Trace{}
 		if result == outcomeInvalid {
 			d.reply(err)
 		} else if err != nil {
@@ -261,6 +314,9 @@ func (s *session) tick(ctx context.Context, last bool) error {
 		return err
 	}
 	s.options.Observer.Watermark(s.options.Definition.Name, s.number, s.core.announced)
+	if !s.dirty() {
+		s.publishProgress()
+	}
 	s.announceWatermark(ctx)
 	if s.core.now.Sub(s.swept) > time.Minute {
 		s.swept = s.core.now

@@ -58,6 +58,11 @@ func (s *session) restore(ctx context.Context) error {
 			}
 			return fmt.Errorf("read %s partition %d: %w", topic, s.number, errs[0].Err)
 		}
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			if len(p.Records) > 0 {
+				s.options.Observer.Restoring(def.Name, s.number, p.LastStableOffset-p.Records[len(p.Records)-1].Offset-1)
+			}
+		})
 		for rec := range fetches.RecordsAll() {
 			if rec.Attrs.IsControl() {
 				continue
@@ -87,7 +92,7 @@ func (s *session) restore(ctx context.Context) error {
 			}
 		}
 	}
-	s.options.Observer.Restored(def.Name, s.number, n, time.Since(started))
+	s.options.Observer.Restored(def.Name, s.number, n, time.Since(started), s.core.state.size())
 	s.log.Info("partition taken over", slog.Int("records_restored", n), slog.Duration("took", time.Since(started)))
 	return nil
 }
@@ -107,9 +112,9 @@ func (s *session) restoreRecord(rec *kgo.Record) error {
 	case kindSeen:
 		r := reader{data: rec.Value}
 		if rec.Value == nil {
-			c.state.restored(rec.Key, nil)
+			c.state.restored(rec.Key, nil, 0)
 		} else {
-			c.state.restored(rec.Key, seenAt(r.varint()))
+			c.state.restored(rec.Key, seenAt(r.varint()), len(rec.Value))
 		}
 		err = r.err
 	default:
@@ -118,12 +123,12 @@ func (s *session) restoreRecord(rec *kgo.Record) error {
 			return fmt.Errorf("key kind %#x is not known to this binary: %w", kind, ErrRefused)
 		}
 		if rec.Value == nil {
-			c.state.restored(rec.Key, nil)
+			c.state.restored(rec.Key, nil, 0)
 			return nil
 		}
 		var value any
 		if value, err = codec.Parse(rec.Value); err == nil {
-			c.state.restored(rec.Key, value)
+			c.state.restored(rec.Key, value, len(rec.Value))
 		}
 	}
 	if err != nil {

@@ -603,7 +603,7 @@ func TestScenario17ClockJumpsBackwards(t *testing.T) {
 		if err != nil || (i < 50 && result != outcomeDone) {
 			t.Fatalf("event %d: %v, %v", i, result, err)
 		}
-		if i >= 50 && result != outcomeLate {
+		if i >= 50 && result != outcomeFuture {
 			t.Fatalf("event %d is a day ahead of the clock and was taken as %v", i, result)
 		}
 		if err := c.tick(0); err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -29,14 +30,19 @@ type session struct {
 	settings   uint64 // settingsHash of this process
 	announces  []announcement
 
-	records records      // what the commit under way produces
-	failed  atomic.Value // first error of a produce, boxed
-	open    bool         // a transaction has begun
-	waiting []*delivery  // to be answered by the commit under way
-	events  int          // events in the commit under way
-	since   time.Time    // when the first of them was stepped
-	blocks  [][]byte     // keys of blocks to delete
-	latest  time.Time    // event time of the last event stepped
+	records    records      // what the commit under way produces
+	failed     atomic.Value // first error of a produce, boxed
+	open       bool         // a transaction has begun
+	waiting    []*delivery  // to be answered by the commit under way
+	events     int          // events in the commit under way
+	committing bool         // it is being committed
+	since      time.Time    // when the first of them was stepped
+	blocks     [][]byte     // keys of blocks to delete
+	tally      tally        // what the commit under way does
+	trace      Trace        // of the event being stepped
+	spans      []Span       // of the events in the commit under way
+	verbose    bool         // every event is logged
+	refusal    time.Time    // begin of the last commit that logged a refused event
 
 	readTo    map[string]int64 // transport kafka: next offset to read, control records included
 	idle      bool
@@ -49,10 +55,13 @@ func openSession(t *task) (*session, error) {
 	o := &t.engine.options
 	name := fmt.Sprintf("%s-%d", o.Definition.Name, t.number)
 	s := &session{task: t, options: o, readTo: map[string]int64{}, lastEvent: time.Now(), swept: time.Now()}
+	s.tally.Task = t.number
+	s.verbose = t.log.Enabled(t.ctx, slog.LevelDebug)
+	client := "datasurge-" + name
 	var err error
 	s.client, err = kgo.NewClient(append(slices.Clone(o.Kafka),
-		kgo.WithHooks(&s.ends),
-		kgo.ClientID("datasurge-"+name),
+		kgo.WithHooks(append(o.Observer.Client(client), &s.ends)...),
+		kgo.ClientID(client),
 		kgo.TransactionalID(name),
 		kgo.TransactionTimeout(10*time.Second),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -110,6 +119,9 @@ func (s *session) close(err error) {
 	for _, d := range s.waiting {
 		d.reply(ErrUnavailable)
 	}
+	s.endSpans(err)
+	s.stepped.Store(0)
+	s.progress.Store(nil)
 	if err != nil && !errors.Is(err, errStopped) {
 		s.client.UnsafeAbortBufferedRecords()
 	}

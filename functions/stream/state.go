@@ -8,11 +8,13 @@ import "iter"
 type state struct {
 	entries map[string]*entry
 	dirty   []dirtyEntry
+	bytes   int64 // of keys and values as the changelog has them
 }
 
 type entry struct {
 	value any // nil: deleted, a tombstone is to be written
 	dirty bool
+	size  int32 // of key and value in the changelog, 0 before they are there
 }
 
 type dirtyEntry struct {
@@ -50,16 +52,32 @@ func (s *state) delete(key []byte) {
 	}
 }
 
-// restored sets the value at key as the changelog has it; nil deletes.
-func (s *state) restored(key []byte, value any) {
+// restored sets the value at key as the changelog has it, in size bytes; nil
+// deletes.
+func (s *state) restored(key []byte, value any, size int) {
+	e := s.entries[string(key)]
 	if value == nil {
-		delete(s.entries, string(key))
-	} else if e := s.entries[string(key)]; e != nil {
-		e.value = value
-	} else {
-		s.entries[string(key)] = &entry{value: value}
+		if e != nil {
+			s.written(e, 0)
+			delete(s.entries, string(key))
+		}
+		return
 	}
+	if e == nil {
+		e = &entry{}
+		s.entries[string(key)] = e
+	}
+	e.value = value
+	s.written(e, len(key)+size)
 }
+
+// written notes that e takes size bytes of the changelog.
+func (s *state) written(e *entry, size int) {
+	s.bytes += int64(size) - int64(e.size)
+	e.size = int32(size)
+}
+
+func (s *state) size() StateSize { return StateSize{Entries: len(s.entries), Bytes: s.bytes} }
 
 // committed forgets what was dirty.
 func (s *state) committed() {

@@ -38,6 +38,9 @@ type task struct {
 	poison map[poisonKey]error
 
 	position atomic.Pointer[map[string]int64] // committed position by input topic
+	progress atomic.Pointer[[]progress]       // how far it has come; nil while it does not run
+	stepped  atomic.Int64                     // events stepped and not committed
+	lost     Lost                             // what the last session had not committed when it ended
 }
 
 type poisonKey struct {
@@ -87,6 +90,7 @@ const maxBackoff = 5 * time.Second
 
 func (t *task) run() {
 	defer close(t.ended)
+	defer t.engine.options.Observer.Released(t.engine.options.Definition.Name, t.number)
 	defer t.refuseWaiting()
 	backoff := 50 * time.Millisecond
 	for {
@@ -101,7 +105,7 @@ func (t *task) run() {
 			t.engine.fail(err)
 			return
 		}
-		t.engine.options.Observer.Failed(t.engine.options.Definition.Name, t.number)
+		t.engine.options.Observer.Failed(t.engine.options.Definition.Name, t.number, t.lost)
 		t.log.Warn("taking the partition over again", slog.Any("error", err))
 		if time.Since(started) > time.Minute {
 			backoff = 50 * time.Millisecond
@@ -135,11 +139,15 @@ func (t *task) refuseWaiting() {
 // session owns the partition from fencing its predecessor to its own end.
 func (t *task) session() (err error) {
 	t.sessions.Add(1)
+	t.lost = Lost{}
 	s, err := openSession(t)
 	if err != nil {
 		return fmt.Errorf("connect to Kafka: %w", err)
 	}
-	defer func() { s.close(err) }()
+	defer func() {
+		t.lost = Lost{s.events, s.tally.messages(), s.committing}
+		s.close(err)
+	}()
 	for _, stage := range []struct {
 		name string
 		run  func(context.Context) error

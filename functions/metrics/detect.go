@@ -1,0 +1,303 @@
+package metrics
+
+import (
+	"log/slog"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"datasurge/events"
+	"datasurge/functions/detect"
+	"datasurge/functions/detect/rules"
+)
+
+// MaxRules is how many rules have a label of their own; others are counted
+// together under "other".
+const MaxRules = 50
+
+// scoreRule is the label of what the score alone flagged.
+const scoreRule = "score"
+
+// severities are the severities of anomalies.
+var severities = [...]string{rules.Low, rules.Medium, rules.High, rules.Critical}
+
+// detectMetrics are about decisions.
+type detectMetrics struct {
+	detected    [len(severities)]prometheus.Counter
+	anomalies   *prometheus.CounterVec
+	value       *prometheus.CounterVec
+	evaluations *prometheus.CounterVec
+	errors      *prometheus.CounterVec
+	duration    *prometheus.SummaryVec
+	fired       *prometheus.CounterVec
+	refused     prometheus.Counter
+	active      *active
+	top         *top
+	names       *ruleNames
+}
+
+func newDetectMetrics(r *prometheus.Registry) detectMetrics {
+	detected := counters("anomalies_detected_total", "Transactions flagged, each counted once, by severity.", nil, "severity")
+	d := detectMetrics{
+		anomalies:   counters("anomalies_total", "Flagged transactions by each rule that flagged them; those of several rules count for each.", nil, "rule", "severity"),
+		value:       counters("anomaly_value_total", "Sum of the amounts of flagged transactions in the base currency, by rule.", nil, "rule", "currency"),
+		evaluations: counters("rule_evaluations_total", "Evaluations of each rule.", nil, "rule"),
+		errors:      counters("rule_errors_total", "Evaluations that failed and counted as not fired.", nil, "rule"),
+		duration: prometheus.NewSummaryVec(prometheus.SummaryOpts{
+			Namespace: namespace, Name: "rule_duration_seconds", Help: "Time of an evaluation, of one transaction in 256.",
+		}, []string{"rule"}),
+		fired:   counters("rule_fired_total", "Rules that fired, active and shadow.", nil, "rule", "mode"),
+		refused: counter("rules_refused_total", "Records of the rules table that were not accepted.", nil),
+		active:  newActive(), top: newTop(), names: newRuleNames(),
+	}
+	for i, severity := range severities {
+		d.detected[i] = detected.WithLabelValues(severity)
+	}
+	r.MustRegister(detected, d.anomalies, d.value, d.evaluations, d.errors, d.duration, d.fired, d.refused, d.active, d.top)
+	return d
+}
+
+// Detect returns the observer of detect.
+func (m *Metrics) Detect() detect.Observer { return detectObserver{m} }
+
+type detectObserver struct{ *Metrics }
+
+// RuleRefused implements detect.Observer.
+func (o detectObserver) RuleRefused(err error) {
+	o.detect.refused.Inc()
+	o.log.Error("a rule was refused and the last good one stays in force", slog.Any("error", err))
+}
+
+// RulesChanged implements detect.Observer. The children of new rules are made at
+// once, so that their first count is an increase.
+func (o detectObserver) RulesChanged(set *rules.Set) {
+	d := &o.Metrics.detect
+	gone := d.names.set(set.Rules())
+	for _, name := range gone {
+		of := prometheus.Labels{"rule": name}
+		for _, vec := range []*prometheus.CounterVec{d.anomalies, d.value, d.evaluations, d.errors, d.fired} {
+			vec.DeletePartialMatch(of)
+		}
+		d.duration.DeletePartialMatch(of)
+	}
+	for _, r := range set.Rules() {
+		name := d.names.of(r.ID)
+		d.evaluations.WithLabelValues(name)
+		d.errors.WithLabelValues(name)
+		d.duration.WithLabelValues(name)
+		d.fired.WithLabelValues(name, "active")
+		d.fired.WithLabelValues(name, "shadow")
+		d.anomalies.WithLabelValues(name, r.Severity)
+	}
+	for _, severity := range severities {
+		d.anomalies.WithLabelValues(scoreRule, severity)
+	}
+	o.log.Info("a new rule set is in force", slog.String("version", set.Version()), slog.Int("rules", len(set.Rules())))
+}
+
+// ruleNames says which rules have a label of their own.
+type ruleNames struct {
+	mu    sync.Mutex
+	known map[string]string // by id; a clone, since ids are pieces of records
+}
+
+func newRuleNames() *ruleNames { return &ruleNames{known: map[string]string{}} }
+
+// set makes the labels be those of list, and returns the ones that are no more.
+func (n *ruleNames) set(list []*rules.Compiled) (gone []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name := range n.known {
+		if !slices.ContainsFunc(list, func(r *rules.Compiled) bool { return r.ID == name }) {
+			delete(n.known, name)
+			gone = append(gone, name)
+		}
+	}
+	for _, r := range list {
+		if len(n.known) < MaxRules {
+			n.known[r.ID] = r.ID
+		}
+	}
+	return gone
+}
+
+// of returns the label of a rule.
+func (n *ruleNames) of(id string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, ok := n.known[id]; ok {
+		return id
+	}
+	return other
+}
+
+// Task implements detect.Observer.
+func (o detectObserver) Task(task int) detect.TaskObserver {
+	t := &detectTally{m: &o.Metrics.detect, rules: map[string]*ruleTally{}, merchants: map[string]uint32{}}
+	t.timer = &rules.Timer{Now: time.Now, Took: t.took}
+	o.setTally(task, t)
+	return t
+}
+
+// detectTally is what one task of detect counted since its last commit.
+type detectTally struct {
+	m         *detectMetrics
+	timer     *rules.Timer
+	untilTime int
+
+	detected  [len(severities)]int
+	sets      []setCount
+	rules     map[string]*ruleTally
+	base      string
+	users     []uint64 // hashes
+	stores    []uint64
+	merchants map[string]uint32
+}
+
+// setCount is how often a rule set was evaluated, and so each rule of it.
+type setCount struct {
+	set *rules.Set
+	n   int
+}
+
+type ruleTally struct {
+	active, shadow, failed int
+	severity               string
+	flagged                [len(severities)]int // by severity, of the score
+	value                  float64
+	timed                  []time.Duration
+}
+
+// timeEvery is how many transactions there are for one whose rules are timed.
+const timeEvery = 256
+
+// Timer implements detect.TaskObserver.
+func (t *detectTally) Timer() *rules.Timer {
+	if t.untilTime--; t.untilTime > 0 {
+		return nil
+	}
+	t.untilTime = timeEvery
+	return t.timer
+}
+
+func (t *detectTally) took(r *rules.Compiled, d time.Duration) {
+	of := t.rule(r.ID)
+	of.timed = append(of.timed, d)
+}
+
+func (t *detectTally) rule(id string) *ruleTally {
+	r := t.rules[id]
+	if r == nil {
+		r = &ruleTally{}
+		t.rules[id] = r
+	}
+	return r
+}
+
+// Scored implements detect.TaskObserver.
+func (t *detectTally) Scored(x *events.Scored, set *rules.Set) {
+	if n := len(t.sets); n > 0 && t.sets[n-1].set == set {
+		t.sets[n-1].n++
+	} else {
+		t.sets = append(t.sets, setCount{set, 1})
+	}
+	t.users = append(t.users, xxhash.Sum64String(x.UserID))
+	t.stores = append(t.stores, xxhash.Sum64String(x.MerchantID))
+	t.merchants[x.MerchantID]++
+	if !x.Flagged {
+		return
+	}
+	severity := rules.SeverityRank(x.Severity) - 1
+	t.detected[severity]++
+	digits, _ := events.CurrencyDigits(x.BaseCurrency)
+	value := float64(x.BaseAmount) / math.Pow10(digits)
+	t.base = x.BaseCurrency
+	for i := range x.Rules {
+		t.rule(x.Rules[i].ID).value += value
+	}
+	if len(x.Rules) == 0 {
+		r := t.rule(scoreRule)
+		r.flagged[severity]++
+		r.value += value
+	}
+}
+
+// RuleFired implements detect.TaskObserver.
+func (t *detectTally) RuleFired(id, severity string, shadow bool) {
+	r := t.rule(id)
+	if shadow {
+		r.shadow++
+		return
+	}
+	r.active++
+	r.severity = severity
+}
+
+// RuleFailed implements detect.TaskObserver.
+func (t *detectTally) RuleFailed(id string, _ error) { t.rule(id).failed++ }
+
+// commit implements tally.
+func (t *detectTally) commit() {
+	m := t.m
+	for i, n := range t.detected {
+		m.detected[i].Add(float64(n))
+	}
+	for _, c := range t.sets {
+		for _, r := range c.set.Rules() {
+			if r.Mode != rules.Off {
+				m.evaluations.WithLabelValues(m.names.of(r.ID)).Add(float64(c.n))
+			}
+		}
+	}
+	base := currencies[indexOf(currencies[:], t.base)]
+	for id, r := range t.rules {
+		t.commitRule(id, base, r)
+	}
+	now := time.Now()
+	m.active.add(now, t.users, t.stores)
+	m.top.add(now, t.merchants)
+	t.detected = [len(severities)]int{}
+	t.sets, t.users, t.stores = t.sets[:0], t.users[:0], t.stores[:0]
+	clear(t.merchants)
+	if len(t.rules) > 2*MaxRules { // rules come and go
+		clear(t.rules)
+	}
+}
+
+func (t *detectTally) commitRule(id, base string, r *ruleTally) {
+	m := t.m
+	name := id
+	if id != scoreRule {
+		name = m.names.of(id)
+	}
+	if r.active > 0 {
+		m.fired.WithLabelValues(name, "active").Add(float64(r.active))
+		m.anomalies.WithLabelValues(name, r.severity).Add(float64(r.active))
+	}
+	if r.shadow > 0 {
+		m.fired.WithLabelValues(name, "shadow").Add(float64(r.shadow))
+	}
+	if r.failed > 0 {
+		m.errors.WithLabelValues(name).Add(float64(r.failed))
+	}
+	if r.value > 0 {
+		m.value.WithLabelValues(name, base).Add(r.value)
+	}
+	for i, n := range r.flagged {
+		if n > 0 {
+			m.anomalies.WithLabelValues(name, severities[i]).Add(float64(n))
+		}
+	}
+	for _, d := range r.timed {
+		m.duration.WithLabelValues(name).Observe(d.Seconds())
+	}
+	*r = ruleTally{timed: r.timed[:0]}
+}
+
+// sortedKeys returns the keys of a map in order.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

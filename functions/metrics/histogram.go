@@ -1,0 +1,194 @@
+package metrics
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// histogram is a prometheus.Histogram, classic and native, that takes the
+// observations of a whole commit at once: one lock for thousands of them, which
+// one by one would take a few percent of a function's time.
+type histogram struct {
+	desc    *prometheus.Desc
+	labels  []*dto.LabelPair
+	bounds  []float64
+	created time.Time
+
+	mu        sync.Mutex
+	counts    []uint64 // by bound, the last for what is above all
+	exemplars []*dto.Exemplar
+	count     uint64
+	sum       float64
+	zero      uint64           // not above zeroThreshold
+	native    map[int32]uint64 // by index of the bucket
+}
+
+const (
+	// schema is the resolution of native buckets: eight for each power of two, so
+	// that the upper bound is 9 % above the lower.
+	schema = 3
+	// zeroThreshold is the width of the native bucket around zero.
+	zeroThreshold = 1e-9
+)
+
+// nativeBounds are the upper bounds of the native buckets from one half to one.
+func nativeBounds() (bounds [1 << schema]float64) {
+	for i := range bounds {
+		bounds[i] = math.Exp2(float64(i)/(1<<schema)) / 2
+	}
+	return bounds
+}
+
+// newHistogram returns a histogram for values of 0 and more.
+func newHistogram(name, help string, bounds []float64, labels prometheus.Labels) *histogram {
+	h := &histogram{
+		desc:   prometheus.NewDesc(namespace+"_"+name, help, nil, labels),
+		bounds: bounds, created: time.Now(),
+		counts: make([]uint64, len(bounds)+1), exemplars: make([]*dto.Exemplar, len(bounds)+1),
+		native: map[int32]uint64{},
+	}
+	for _, label := range slices.Sorted(maps.Keys(labels)) {
+		h.labels = append(h.labels, &dto.LabelPair{Name: proto.String(label), Value: proto.String(labels[label])})
+	}
+	return h
+}
+
+// observe adds values.
+func (h *histogram) observe(values []float64) {
+	if len(values) == 0 {
+		return
+	}
+	bounds := nativeBounds()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.count += uint64(len(values))
+	last, n := int32(math.MinInt32), uint64(0) // runs of one bucket touch the map once
+	for _, v := range values {
+		h.sum += v
+		h.counts[h.bucket(v)]++
+		if v <= zeroThreshold {
+			h.zero++
+			continue
+		}
+		fraction, exponent := math.Frexp(v)
+		i := 0
+		for i < len(bounds) && bounds[i] < fraction {
+			i++
+		}
+		if index := int32(i + (exponent-1)*len(bounds)); index != last {
+			if n > 0 {
+				h.native[last] += n
+			}
+			last, n = index, 1
+		} else {
+			n++
+		}
+	}
+	if n > 0 {
+		h.native[last] += n
+	}
+}
+
+func (h *histogram) bucket(v float64) int {
+	i := 0
+	for i < len(h.bounds) && v > h.bounds[i] {
+		i++
+	}
+	return i
+}
+
+// exemplify makes v, which was observed, the example of its bucket.
+func (h *histogram) exemplify(v float64, traceID string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.exemplars[h.bucket(v)] = &dto.Exemplar{
+		Label:     []*dto.LabelPair{{Name: proto.String("trace_id"), Value: proto.String(traceID)}},
+		Value:     proto.Float64(v),
+		Timestamp: timestamppb.New(at),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (h *histogram) Describe(ch chan<- *prometheus.Desc) { ch <- h.desc }
+
+// Collect implements prometheus.Collector.
+func (h *histogram) Collect(ch chan<- prometheus.Metric) { ch <- h }
+
+// Desc implements prometheus.Metric.
+func (h *histogram) Desc() *prometheus.Desc { return h.desc }
+
+// Write implements prometheus.Metric.
+func (h *histogram) Write(out *dto.Metric) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d := &dto.Histogram{
+		SampleCount: proto.Uint64(h.count), SampleSum: proto.Float64(h.sum),
+		CreatedTimestamp: timestamppb.New(h.created),
+		Schema:           proto.Int32(schema), ZeroThreshold: proto.Float64(zeroThreshold), ZeroCount: proto.Uint64(h.zero),
+	}
+	cumulative := uint64(0)
+	for i, bound := range h.bounds {
+		cumulative += h.counts[i]
+		d.Bucket = append(d.Bucket, &dto.Bucket{
+			CumulativeCount: proto.Uint64(cumulative), UpperBound: proto.Float64(bound), Exemplar: h.exemplars[i],
+		})
+	}
+	if e := h.exemplars[len(h.bounds)]; e != nil {
+		d.Bucket = append(d.Bucket, &dto.Bucket{
+			CumulativeCount: proto.Uint64(h.count), UpperBound: proto.Float64(math.Inf(1)), Exemplar: e,
+		})
+	}
+	d.PositiveSpan, d.PositiveDelta = spans(h.native)
+	if len(d.PositiveSpan) == 0 && h.zero == 0 {
+		d.PositiveSpan = []*dto.BucketSpan{{Offset: proto.Int32(0), Length: proto.Uint32(0)}} // native, and empty
+	}
+	out.Histogram, out.Label = d, h.labels
+	return nil
+}
+
+// spans returns native buckets as they are exported: runs of neighbours, and the
+// difference of each count to the one before.
+func spans(buckets map[int32]uint64) (list []*dto.BucketSpan, deltas []int64) {
+	indices := slices.Collect(maps.Keys(buckets))
+	sort.Slice(indices, func(i, j int) bool { return indices[i] < indices[j] })
+	var previous int64
+	var next int32
+	for _, index := range indices {
+		if n := int64(buckets[index]); true {
+			deltas = append(deltas, n-previous)
+			previous = n
+		}
+		if len(list) == 0 || index != next {
+			list = append(list, &dto.BucketSpan{Offset: proto.Int32(index - next), Length: proto.Uint32(0)})
+		}
+		*list[len(list)-1].Length++
+		next = index + 1
+	}
+	return list, deltas
+}
+
+// histograms is a histogram for each of a fixed list of label values.
+type histograms []*histogram
+
+// Describe implements prometheus.Collector.
+func (h histograms) Describe(ch chan<- *prometheus.Desc) {
+	for _, one := range h {
+		one.Describe(ch)
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (h histograms) Collect(ch chan<- prometheus.Metric) {
+	for _, one := range h {
+		one.Collect(ch)
+	}
+}
