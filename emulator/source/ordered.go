@@ -3,8 +3,6 @@ package source
 import (
 	"context"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Pace of ordered delivery: one poll of at most maxPoll records in pollEvery, so
@@ -17,7 +15,7 @@ const (
 // queue holds the records of one partition that wait. A goroutine works on it
 // while it is not empty. It is guarded by the dispatcher's mutex.
 type queue struct {
-	records []*kgo.Record
+	records []received
 	busy    bool
 }
 
@@ -28,7 +26,7 @@ type queue struct {
 // waiting; a partition that is seen for the first time waits for that too. Else
 // it polls with the busy ones paused.
 func (d *Dispatcher) pollOrdered(ctx context.Context) {
-	tick := time.NewTicker(pollEvery / time.Duration(d.cfg.Pace))
+	tick := time.NewTicker(pollEvery / time.Duration(d.pace))
 	defer tick.Stop()
 	for {
 		select {
@@ -61,8 +59,12 @@ func (d *Dispatcher) pollOrdered(ctx context.Context) {
 		if !ok {
 			return
 		}
+		select {
+		case <-tick.C: // while it polled; the next one counts
+		default:
+		}
 		d.mu.Lock()
-		fetches.EachRecord(func(rec *kgo.Record) {
+		d.polled(fetches, func(rec received) {
 			key := topicPartition{rec.Topic, rec.Partition}
 			q := d.mu.queues[key]
 			if q == nil {
@@ -76,7 +78,6 @@ func (d *Dispatcher) pollOrdered(ctx context.Context) {
 			}
 		})
 		d.mu.Unlock()
-		d.client.AllowRebalance()
 	}
 }
 

@@ -1,25 +1,20 @@
-// Package source does what the dispatcher of a KafkaSource does: it reads topics
-// and delivers each record as a CloudEvent by HTTP.
+// Package source does what a consumer of Knative's Kafka data plane does: it
+// reads topics for a KafkaSource, a Subscription of a KafkaChannel or a Trigger
+// of a Broker, and has each record delivered by package dispatch.
 //
-// Emulated: mapping of records (package kafkarecord), binary mode with Prefer
-// and Kn-Namespace, header values in Latin-1, overrides; result classes, retries
-// with both backoffs, timeouts, dead letters with the knativeerror extensions;
-// ordered and unordered delivery with the data plane's bounds (250 events/s, 99
-// in flight); read_committed; commits of the finished prefix every five seconds;
-// initialOffset; membership of a consumer group, or all partitions without one.
+// Emulated: ordered and unordered delivery with the data plane's bounds (250
+// events/s, 99 in flight, when it polls and when not); isolation; commits of the
+// finished prefix every five seconds; initialOffset; membership of a consumer
+// group with its rebalances, or all partitions without one; a poll whose plain
+// records are lost by one null header; partitions that stop for ever.
 //
-// Different from the data plane: Close is what it does when a source is removed
-// (requests under way are waited for and the position is committed). On SIGTERM
-// it stops at once and commits nothing.
-//
-// Not yet: records whose header has a null value (the data plane discards the
-// plain records of the whole poll), specversion 0.3 (it stays 0.3 there),
-// stopping a partition after an answer whose kne- header is no extension name.
-//
-// Refused by the manifests' reader: TLS, SASL, OIDC, KEDA.
+// There are two ways to end. Close is what the data plane does when the resource
+// is removed or changed: requests under way end and are committed. Kill is what
+// it does on SIGTERM and SIGKILL: connections are cut, nothing is committed, and
+// the member does not leave its group.
 //
 // A dispatcher has one goroutine that polls (unordered.go, ordered.go), one for
-// each event under way (delivery.go) and one that commits (consumer.go). What
+// each event under way (deliver.go) and one that commits (consumer.go). What
 // they share, positions and counts, is guarded by one mutex.
 package source
 
@@ -27,52 +22,48 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"datasurge/events"
+	"datasurge/emulator/dispatch"
 	"datasurge/events/kafkarecord"
-	"datasurge/knative"
 )
 
 // Config is what a dispatcher is opened with.
 type Config struct {
-	Source *knative.KafkaSource
+	Spec Spec
 	// Kafka connects to the brokers.
 	Kafka []kgo.Opt
 	// Alone reads all partitions without joining the consumer group, whose
 	// positions are used all the same. It is for the embedded broker, where a
 	// member that is killed stays in its group.
 	Alone bool
-	Sink  Target
 	// Pace multiplies the data plane's bounds on delivery: as if the source were
 	// placed on that many dispatchers. Default is 1, what a cluster does with up
 	// to 20 consumers.
 	Pace int
-	// DeadLetter gets what could not be delivered; nil: it is lost.
-	DeadLetter *Target
-	// Transport sends the requests. It must not follow redirects.
+	// Transport sends the requests, as a dispatch.Transport does. It must not
+	// follow redirects.
 	Transport http.RoundTripper
 	Logger    *slog.Logger
 }
 
-// Dispatcher delivers the events of one KafkaSource.
+// Dispatcher delivers the events of one consumer.
 type Dispatcher struct {
-	cfg       Config
+	spec      Spec
+	kafka     []kgo.Opt
+	alone     bool
+	pace      int
+	log       *slog.Logger
 	group     string
-	mapping   kafkarecord.Mapping
-	overrides []attribute
 	client    *kgo.Client
 	admin     *kadm.Client
-	sender    sender
-	loss      limiter
+	replies   *kgo.Client // nil: there are none to write
+	deliverer *dispatch.Deliverer
 	dead      limiter
 
 	stopPolling context.CancelFunc
@@ -82,10 +73,11 @@ type Dispatcher struct {
 	underWay    sync.WaitGroup
 	committing  sync.WaitGroup
 	stopCommits chan struct{}
-	closed      sync.Once
+	ended       sync.Once
+	killed      atomic.Bool
 
-	delivered, failed, deadLetters, lost atomic.Int64
-	latencies                            latencies
+	delivered, failed, deadLetters, lost, filtered, stuck atomic.Int64
+	latencies                                             latencies
 
 	mu struct {
 		sync.Mutex
@@ -105,32 +97,32 @@ type topicPartition struct {
 // deliver. ctx bounds only that.
 func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{
-		cfg:   cfg,
-		group: cfg.Source.ConsumerGroup,
-		mapping: kafkarecord.Mapping{
-			Namespace: cfg.Source.Namespace, Name: cfg.Source.Name,
-			KeyType: keyTypes[cfg.Source.KeyType], Place: true, Reserialize: true,
-		},
-		stopCommits: make(chan struct{}),
+		spec: cfg.Spec, kafka: cfg.Kafka, alone: cfg.Alone, pace: max(1, cfg.Pace), log: cfg.Logger,
+		group: cfg.Spec.Group, stopCommits: make(chan struct{}),
 	}
-	d.cfg.Pace = max(1, d.cfg.Pace)
 	if d.group == "" {
 		d.group = randomGroup()
 	}
+	d.log = d.log.With("source", d.spec.Object.Name)
 	d.mu.partitions = make(map[topicPartition]*partition)
 	d.mu.queues = make(map[topicPartition]*queue)
 	d.mu.freed = make(chan struct{}, 1)
-	for _, name := range slices.Sorted(maps.Keys(cfg.Source.Extensions)) {
-		d.overrides = append(d.overrides, attribute{name, cfg.Source.Extensions[name]})
-	}
-	d.sender = sender{transport: cfg.Transport, delivery: cfg.Source.Delivery, failed: func() { d.failed.Add(1) }}
 	if err := d.connect(ctx); err != nil {
-		return nil, fmt.Errorf("%s: %w", cfg.Source, err)
+		return nil, fmt.Errorf("%s: %w", d.spec.Object, err)
 	}
+	egress := cfg.Spec.Egress
+	egress.Namespace = cfg.Spec.Object.Namespace
+	d.deliverer = dispatch.New(dispatch.Config{
+		Egress:  egress,
+		Mapping: kafkarecord.Mapping{Namespace: cfg.Spec.Object.Namespace, Name: cfg.Spec.Object.Name, KeyType: cfg.Spec.KeyType},
+		Plain:   cfg.Spec.PlainRecords, Transport: cfg.Transport,
+		Topic: cfg.Spec.Topics[0], Produce: d.produce,
+		Failed: func() { d.failed.Add(1) },
+	})
 	var polls context.Context
 	polls, d.stopPolling = context.WithCancel(context.Background())
 	d.requests, d.cut = context.WithCancel(context.Background())
-	if cfg.Source.Ordered {
+	if cfg.Spec.Ordered {
 		d.polling.Go(func() { d.pollOrdered(polls) })
 	} else {
 		d.polling.Go(func() { d.pollUnordered(polls) })
@@ -139,16 +131,12 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 	return d, nil
 }
 
-var keyTypes = map[string]kafkarecord.KeyType{
-	"string": kafkarecord.KeyString, "int": kafkarecord.KeyInt, "float": kafkarecord.KeyFloat, "byte-array": kafkarecord.KeyBytes,
-}
-
 // Close ends the delivery. What is under way may end by itself, with its
 // repetitions, until ctx is done; then it is cut, and comes again when a
 // dispatcher is opened next. Records that wait are dropped, and the position is
-// committed. It may be called more than once.
+// committed. It may be called more than once, and after Kill.
 func (d *Dispatcher) Close(ctx context.Context) {
-	d.closed.Do(func() {
+	d.ended.Do(func() {
 		// 1. No more records.
 		d.stopPolling()
 		d.polling.Wait()
@@ -169,117 +157,49 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		close(d.stopCommits)
 		d.committing.Wait()
 		d.commit()
-		d.client.Close()
+		d.closeClients()
 	})
 }
 
-// deliver sends one record to the sink, or else to the dead letter sink. It
-// reports whether that has ended: not when the dispatcher was closed first.
-func (d *Dispatcher) deliver(rec *kgo.Record) bool {
-	var e events.Event
-	// The mapping takes any record.
-	if err := kafkarecord.Read(rec, &e, d.mapping); err != nil {
-		d.cfg.Logger.Error("record cannot be read", "source", d.cfg.Source.Name, place(rec), "error", err)
-		return true
-	}
-	r := newRequest(&e, d.overrides, d.cfg.Source.Namespace)
-	r.trace(rec)
-	start := time.Now()
-	o, err := d.sender.send(d.requests, &d.cfg.Sink, r)
-	if err != nil {
-		return false
-	}
-	if o.ok() {
-		d.delivered.Add(1)
-		d.latencies.add(time.Since(start))
-		return true
-	}
-	if d.cfg.DeadLetter == nil {
-		d.lose(rec, &o, "there is no dead letter sink")
-		return true
-	}
-	why := o.String()
-	o, err = d.sender.send(d.requests, d.cfg.DeadLetter, deadLetter(r, d.cfg.Sink.URL, &o))
-	if err != nil {
-		return false
-	}
-	if !o.ok() {
-		d.lose(rec, &o, "the dead letter sink did not take it")
-		return true
-	}
-	d.deadLetters.Add(1)
-	if n, ok := d.dead.allow(time.Now()); ok {
-		d.cfg.Logger.Warn("event went to the dead letter sink", "source", d.cfg.Source.Name, place(rec), "because", why, "more", n)
-	}
-	return true
+// Kill ends the delivery at once, as the data plane does on SIGTERM. Requests
+// under way are cut, nothing is committed, and the group learns of it when the
+// member's session has timed out. What came since the last commit comes again.
+// It may be called more than once, and after Close.
+func (d *Dispatcher) Kill() {
+	d.ended.Do(func() {
+		d.killed.Store(true)
+		d.stopPolling()
+		d.cut()
+		close(d.stopCommits)
+		d.polling.Wait()
+		d.underWay.Wait()
+		d.committing.Wait()
+		if !d.alone {
+			// To leave with a context that is done is to go without a word.
+			gone, cancel := context.WithCancel(context.Background())
+			cancel()
+			d.client.AllowRebalance()
+			_ = d.client.LeaveGroupContext(gone)
+		}
+		d.closeClients()
+	})
 }
 
-// lose says that an event is lost, which Knative does in silence.
-func (d *Dispatcher) lose(rec *kgo.Record, o *outcome, why string) {
-	d.lost.Add(1)
-	if n, ok := d.loss.allow(time.Now()); ok {
-		d.cfg.Logger.Error("EVENT LOST, as it would be on a cluster", "source", d.cfg.Source.Name, place(rec), "because", why, "last", o.String(), "more", n)
-	}
-}
-
-func place(rec *kgo.Record) slog.Attr {
-	return slog.Group("record", slog.String("topic", rec.Topic), slog.Int("partition", int(rec.Partition)), slog.Int64("offset", rec.Offset))
-}
-
-// limiter lets one message a second through.
-type limiter struct {
-	mu         sync.Mutex
-	last       time.Time
-	suppressed int
-}
-
-// allow reports whether to speak now, and how often it was refused since the
-// last time.
-func (l *limiter) allow(now time.Time) (suppressed int, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.last.IsZero() && now.Sub(l.last) < time.Second {
-		l.suppressed++
-		return 0, false
-	}
-	suppressed, l.suppressed, l.last = l.suppressed, 0, now
-	return suppressed, true
-}
-
-// begin notes that a record is being worked on. d.mu is held.
-func (d *Dispatcher) begin(rec *kgo.Record) *partition {
-	key := topicPartition{rec.Topic, rec.Partition}
-	p := d.mu.partitions[key]
-	if p == nil {
-		p = newPartition(rec.Topic, rec.Partition, rec.Offset)
-		d.mu.partitions[key] = p
-	}
-	p.received(rec.Offset)
-	d.mu.inFlight++
-	return p
-}
-
-// end notes that a record's work is over. p may have been given to another
-// member meanwhile, and does not matter then.
-func (d *Dispatcher) end(p *partition, offset int64, done bool) {
-	d.mu.Lock()
-	if done {
-		p.done(offset)
-	}
-	d.mu.inFlight--
-	d.mu.Unlock()
-	select {
-	case d.mu.freed <- struct{}{}:
-	default:
+func (d *Dispatcher) closeClients() {
+	d.client.CloseAllowingRebalance()
+	if d.replies != nil {
+		d.replies.Close()
 	}
 }
 
 // Stats is what a dispatcher has done since it was opened.
 type Stats struct {
-	Delivered   int64 // events that the sink has taken
+	Delivered   int64 // events that the subscriber has taken
 	Failed      int64 // attempts that failed
 	DeadLetters int64
-	Lost        int64
+	Lost        int64 // also records that are no events
+	Filtered    int64 // events that the filter did not take
+	Stuck       int64 // events that never end, and hold up their partitions
 	InFlight    int
 	Latencies   Latencies // first attempt to success
 	// Next is the position: by topic and partition the first offset that is not
@@ -291,6 +211,7 @@ type Stats struct {
 func (d *Dispatcher) Stats() Stats {
 	s := Stats{
 		Delivered: d.delivered.Load(), Failed: d.failed.Load(), DeadLetters: d.deadLetters.Load(), Lost: d.lost.Load(),
+		Filtered: d.filtered.Load(), Stuck: d.stuck.Load(),
 		Latencies: d.latencies.snapshot(), Next: make(map[string]map[int32]int64),
 	}
 	d.mu.Lock()

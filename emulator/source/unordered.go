@@ -17,7 +17,7 @@ const maxPoll = 50
 func (d *Dispatcher) pollUnordered(ctx context.Context) {
 	for {
 		d.mu.Lock()
-		room := d.mu.inFlight < maxPoll*d.cfg.Pace
+		room := d.mu.inFlight < maxPoll*d.pace
 		d.mu.Unlock()
 		if !room {
 			select {
@@ -32,22 +32,23 @@ func (d *Dispatcher) pollUnordered(ctx context.Context) {
 			return
 		}
 		d.mu.Lock()
-		fetches.EachRecord(func(rec *kgo.Record) {
+		d.polled(fetches, func(rec received) {
 			p := d.begin(rec)
 			d.underWay.Go(func() { d.end(p, rec.Offset, d.deliver(rec)) })
 		})
 		d.mu.Unlock()
-		d.client.AllowRebalance()
 	}
 }
 
 // poll waits for records until bounded is done. It logs what went wrong with
-// partitions and pauses then. ok is false when ctx is done, with AllowRebalance
-// called; else it has to be called when the records are noted.
+// partitions and pauses then. ok is false when ctx is done.
+//
+// The group rebalances while a poll waits, and at no other time: who does not
+// poll, because all that it has is under way, holds up the whole group.
 func (d *Dispatcher) poll(ctx, bounded context.Context) (fetches kgo.Fetches, ok bool) {
+	d.client.AllowRebalance()
 	fetches = d.client.PollRecords(bounded, maxPoll)
 	if ctx.Err() != nil || fetches.IsClientClosed() {
-		d.client.AllowRebalance()
 		return nil, false
 	}
 	failed := false
@@ -56,7 +57,7 @@ func (d *Dispatcher) poll(ctx, bounded context.Context) (fetches kgo.Fetches, ok
 			return // there was nothing
 		}
 		failed = true
-		d.cfg.Logger.Warn("cannot read", "source", d.cfg.Source.Name, "topic", topic, "partition", partition, "error", err)
+		d.log.Warn("cannot read", "topic", topic, "partition", partition, "error", err)
 	})
 	if failed {
 		const pause = 200 * time.Millisecond

@@ -1,4 +1,4 @@
-package source
+package dispatch
 
 import (
 	"bufio"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -19,29 +20,42 @@ import (
 // itself, where http.Transport has two more goroutines for each connection:
 // delivering events is most of what an emulator does.
 //
-// It speaks plain HTTP, has no proxies and follows no redirects. A request
-// without data has no content-length header, which is how the data plane sends
-// it.
+// It speaks plain HTTP, has no proxies and follows no redirects. Headers are
+// written in the order of the data plane; a request without data has no
+// content-length header. That values have no control characters is the caller's
+// to see to.
 type Transport struct {
-	dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	dial  DialFunc
 	slots chan struct{} // one token for each connection in use
 
 	mu   sync.Mutex
 	idle map[string][]*connection // by address, the last used at the end
 }
 
+// DialFunc connects to an address.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
 // Limits of a Transport.
 const (
 	poolSize   = 100              // connections in use at a time, in all
 	idleFor    = 30 * time.Second // after which an idle connection is not used again
 	bufferSize = 4 << 10
+	// maxHeader bounds the header of an answer, in bytes; a longer one is no
+	// answer. It is what the HTTP client of the data plane (Vert.x) takes.
+	maxHeader = 8192
+	// maxHead bounds what is read before the header is complete. It is more than
+	// maxHeader and a first line, so that the message can say what is wrong.
+	maxHead = 64 << 10
 )
 
 // NewTransport returns a transport with the data plane's bound on connections,
-// times pace.
-func NewTransport(pace int) *Transport {
+// times pace. A nil dial connects by TCP.
+func NewTransport(pace int, dial DialFunc) *Transport {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
 	return &Transport{
-		dial:  new(net.Dialer).DialContext,
+		dial:  dial,
 		slots: make(chan struct{}, poolSize*max(1, pace)),
 		idle:  make(map[string][]*connection),
 	}
@@ -49,7 +63,8 @@ func NewTransport(pace int) *Transport {
 
 type connection struct {
 	net.Conn
-	r     *bufio.Reader
+	in    io.LimitedReader // of the Conn
+	r     *bufio.Reader    // of in
 	w     *bufio.Writer
 	since time.Time // idle
 }
@@ -59,9 +74,6 @@ type connection struct {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != "http" {
 		return nil, fmt.Errorf("%s: only http is emulated", req.URL.Redacted())
-	}
-	if err := checkHeader(req.Header); err != nil {
-		return nil, err
 	}
 	ctx := req.Context()
 	select {
@@ -101,7 +113,8 @@ func (t *Transport) roundTrip(ctx context.Context, req *http.Request) (*http.Res
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: conn, r: bufio.NewReaderSize(conn, bufferSize), w: bufio.NewWriterSize(conn, bufferSize)}
+	c := &connection{Conn: conn, in: io.LimitedReader{R: conn}, w: bufio.NewWriterSize(conn, bufferSize)}
+	c.r = bufio.NewReaderSize(&c.in, bufferSize)
 	return t.exchange(ctx, c, address, req)
 }
 
@@ -118,13 +131,20 @@ func (t *Transport) exchange(ctx context.Context, c *connection, address string,
 	if err := writeRequest(c.w, req); err != nil {
 		return fail(err)
 	}
+	c.in.N = maxHead
 	resp, err := http.ReadResponse(c.r, req)
 	for err == nil && resp.StatusCode >= 100 && resp.StatusCode < 200 {
 		resp, err = http.ReadResponse(c.r, req) // the answer comes later
 	}
+	if err == nil {
+		err = checkHeader(resp.Header)
+	} else if c.in.N <= 0 {
+		err = errLongHeader
+	}
 	if err != nil {
 		return fail(fmt.Errorf("no HTTP answer: %w", err))
 	}
+	c.in.N = math.MaxInt64
 	resp.Body = &body{ReadCloser: resp.Body, done: func(whole bool) {
 		if stop() && whole && !resp.Close {
 			t.put(address, c)
@@ -141,37 +161,80 @@ func writeRequest(w *bufio.Writer, req *http.Request) error {
 	w.WriteString(req.Method)
 	w.WriteByte(' ')
 	w.WriteString(req.URL.RequestURI())
-	w.WriteString(" HTTP/1.1\r\nHost: ")
-	w.WriteString(req.URL.Host)
-	w.WriteString("\r\n")
+	w.WriteString(" HTTP/1.1\r\n")
+	for _, f := range fixed {
+		writeLines(w, f.wire, req.Header[f.name])
+	}
 	for name, values := range req.Header {
-		for _, v := range values {
-			w.WriteString(name)
-			w.WriteString(": ")
-			w.WriteString(v)
-			w.WriteString("\r\n")
+		if isFixed(name) {
+			continue
 		}
+		writeLines(w, name, values)
 	}
 	if req.Body != http.NoBody {
-		w.WriteString("Content-Length: ")
+		w.WriteString("content-length: ")
 		w.Write(strconv.AppendInt(w.AvailableBuffer(), req.ContentLength, 10))
 		w.WriteString("\r\n")
 	}
-	w.WriteString("\r\n")
+	w.WriteString("host: ")
+	w.WriteString(req.URL.Host)
+	w.WriteString("\r\n\r\n")
 	if _, err := io.Copy(w, req.Body); err != nil {
 		return err
 	}
 	return w.Flush() // which has the error of all writes before
 }
 
-// checkHeader refuses what cannot stand on the wire: control characters.
+// fixed are the headers whose order on the wire is fixed, by their canonical
+// names and as the data plane writes them.
+var fixed = []struct{ name, wire string }{
+	{"User-Agent", "user-agent"}, {"Prefer", "Prefer"}, {"Kn-Namespace", "Kn-Namespace"}, {"Ce-Specversion", "ce-specversion"},
+	{"Ce-Id", "ce-id"}, {"Ce-Source", "ce-source"}, {"Ce-Type", "ce-type"}, {"Content-Type", "content-type"},
+	{"Ce-Dataschema", "ce-dataschema"}, {"Ce-Schemaurl", "ce-schemaurl"}, {"Ce-Subject", "ce-subject"}, {"Ce-Time", "ce-time"},
+}
+
+func isFixed(name string) bool {
+	for i := range fixed {
+		if fixed[i].name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// writeLines writes the lines of one header. Names of extensions are written in
+// lower case.
+func writeLines(w *bufio.Writer, name string, values []string) {
+	for _, v := range values {
+		if strings.HasPrefix(name, "Ce-") {
+			w.WriteString("ce-")
+			for i := len("Ce-"); i < len(name); i++ {
+				c := name[i]
+				if 'A' <= c && c <= 'Z' {
+					c += 'a' - 'A'
+				}
+				w.WriteByte(c)
+			}
+		} else {
+			w.WriteString(name)
+		}
+		w.WriteString(": ")
+		w.WriteString(v)
+		w.WriteString("\r\n")
+	}
+}
+
+var errLongHeader = fmt.Errorf("its header is longer than %d bytes", maxHeader)
+
 func checkHeader(h http.Header) error {
+	n := 0
 	for name, values := range h {
 		for _, v := range values {
-			if i := strings.IndexFunc(v, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }); i >= 0 {
-				return fmt.Errorf("header %s has the control character %q", name, v[i])
-			}
+			n += len(name) + len(": ") + len(v)
 		}
+	}
+	if n > maxHeader {
+		return errLongHeader
 	}
 	return nil
 }
