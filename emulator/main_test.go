@@ -33,6 +33,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case isChild():
 		os.Exit(child())
+	case os.Getenv(asProgram) != "":
+		program(os.Getenv(asProgram))
 	case os.Getenv(asMain) != "":
 		main()
 	}
@@ -172,6 +174,12 @@ type running struct {
 // launch starts the emulator on dir and returns when emulator.json is there.
 func launch(t *testing.T, dir string, args ...string) *running {
 	t.Helper()
+	return launchWith(t, 3, dir, args...)
+}
+
+// launchWith is launch with manifests that have at least so many Services.
+func launchWith(t *testing.T, services int, dir string, args ...string) *running {
+	t.Helper()
 	r := &running{t: t, dir: dir, out: output(t), done: make(chan int, 1)}
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
@@ -193,7 +201,7 @@ func launch(t *testing.T, dir string, args ...string) *running {
 				return false
 			}
 		}
-		return len(r.info.Services) >= 3
+		return len(r.info.Services) >= services
 	})
 	return r
 }

@@ -103,12 +103,7 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	set := new(knative.Set)
-	if len(c.manifests) > 0 {
-		set, err = knative.ReadPaths(c.manifests...)
-	} else {
-		set, err = knative.Default()
-	}
+	set, err := c.read()
 	if err != nil {
 		return err
 	}
@@ -140,14 +135,33 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 		defer timer.Stop()
 		timeout = timer.C
 	}
-	select {
-	case <-ctx.Done():
-	case <-timeout:
-	case err = <-e.failed:
-	}
+	err = e.untilStopped(ctx, timeout)
 	screen.Draw(nil)
 	log.Info("stopping")
 	return errors.Join(err, e.stop())
+}
+
+// untilStopped follows changes, with --watch, until ctx is done, it times out, or
+// something fails for good, which is the error.
+func (e *emulator) untilStopped(ctx context.Context, timeout <-chan time.Time) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var changed <-chan []string
+	if e.config.watch {
+		changed = e.watchFiles(ctx)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timeout:
+			return nil
+		case err := <-e.failed:
+			return err
+		case groups := <-changed:
+			e.follow(ctx, groups)
+		}
+	}
 }
 
 // prefixed writes lines to a screen with who says them in front.

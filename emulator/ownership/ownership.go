@@ -64,10 +64,20 @@ type instance struct {
 // New makes a registry for functions with the given numbers of partitions.
 func New(partitions map[string]int) *Registry {
 	r := &Registry{functions: make(map[string]*function)}
-	for name, n := range partitions {
-		r.functions[name] = &function{changed: make(chan struct{}), owners: make([]*instance, n)}
-	}
+	r.Add(partitions)
 	return r
+}
+
+// Add makes functions known with their numbers of partitions. Those that are
+// known stay as they are.
+func (r *Registry) Add(partitions map[string]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, n := range partitions {
+		if r.functions[name] == nil {
+			r.functions[name] = &function{changed: make(chan struct{}), owners: make([]*instance, n)}
+		}
+	}
 }
 
 // Join adds an instance that can be reached at url. It gets partitions when it

@@ -13,7 +13,7 @@ import (
 )
 
 // Every is the pause between two looks.
-const Every = 500 * time.Millisecond
+const Every = 200 * time.Millisecond
 
 // Groups returns the files to look at, by a name for what they belong to. It is
 // called for each look, since there may be new files.
