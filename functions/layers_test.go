@@ -34,8 +34,12 @@ var layers = map[string][]string{
 	"functions/stream/kafkatest": {},
 	"functions/kafkahealth":      {"functions/stream"},
 	"functions/serve":            {"events", "functions/stream"},
+	"functions/metrics": {
+		"events", "functions/generate", "functions/enrich", "functions/enrich/reference", "functions/detect",
+		"functions/detect/rules", "functions/aggregate", "functions/stream",
+	},
 	"functions/run": {
-		"events", "functions/step", "functions/window", "functions/generate", "functions/enrich",
+		"functions/metrics", "events", "functions/step", "functions/window", "functions/generate", "functions/enrich",
 		"functions/detect", "functions/aggregate", "functions/stream", "functions/serve", "functions/kafkahealth",
 		"knative", "knative/topic",
 	},
@@ -46,6 +50,7 @@ var layers = map[string][]string{
 	"knative/topic":      {"knative"},
 	"emulator/account":   {"events", "events/kafkarecord", "functions/window"},
 	"emulator/broker":    {},
+	"emulator/chaos":     {},
 	"emulator/datadir":   {},
 	"emulator/dispatch":  {"knative", "events", "events/kafkarecord"},
 	"emulator/golden":    {},
@@ -57,7 +62,7 @@ var layers = map[string][]string{
 	"emulator/watch":     {},
 	"emulator/bench":     {"events", "events/kafkarecord"},
 	"emulator": {
-		"knative", "events", "events/kafkarecord", "functions/run", "emulator/bench", "emulator/broker", "emulator/datadir", "emulator/dispatch",
+		"knative", "events", "events/kafkarecord", "functions/run", "functions/window", "emulator/account", "emulator/bench", "emulator/chaos", "emulator/broker", "emulator/datadir", "emulator/dispatch",
 		"emulator/ownership", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
 	},
 }
