@@ -5,6 +5,9 @@
 //	emulator run        everything; see emulator run -h
 //	emulator bench      measure the functions
 //	emulator tail       the records of a topic, decoded
+//	emulator rules      check, apply and list detection rules
+//	emulator lists      show and change the lists that rules look at
+//	emulator label      say what a transaction was
 package main
 
 import (
@@ -32,6 +35,9 @@ func commands() []command {
 		{"run", "run the pipeline until Ctrl-C", run},
 		{"bench", "measure the functions over Kafka", runBench},
 		{"tail", "print the records of a topic as they come", tail},
+		{"rules", "check, apply and list detection rules", runRules},
+		{"lists", "show and change the lists that rules look at", runLists},
+		{"label", "say that a transaction was fraud, or legitimate", runLabel},
 	}
 }
 

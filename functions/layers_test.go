@@ -54,6 +54,7 @@ var layers = map[string][]string{
 	"emulator/datadir":   {},
 	"emulator/dispatch":  {"knative", "events", "events/kafkarecord"},
 	"emulator/golden":    {},
+	"emulator/rulebook":  {"events", "events/kafkarecord", "functions/detect", "functions/detect/rules"},
 	"emulator/ownership": {},
 	"emulator/service":   {"knative"},
 	"emulator/sink":      {"knative", "events", "events/kafkarecord"},
@@ -63,7 +64,7 @@ var layers = map[string][]string{
 	"emulator/bench":     {"events", "events/kafkarecord"},
 	"emulator": {
 		"knative", "events", "events/kafkarecord", "functions/run", "functions/window", "emulator/account", "emulator/bench", "emulator/chaos", "emulator/broker", "emulator/datadir", "emulator/dispatch",
-		"emulator/ownership", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
+		"emulator/ownership", "emulator/rulebook", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
 	},
 }
 

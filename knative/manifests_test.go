@@ -58,7 +58,7 @@ func TestManifests(t *testing.T) {
 	}
 	for _, v := range s.Topics {
 		topics = append(topics, v.Topic)
-		compacted := strings.HasSuffix(v.Topic, "_state") || slices.Contains([]string{"merchant_risk", "detection_rules", "merchants"}, v.Topic)
+		compacted := strings.HasSuffix(v.Topic, "_state") || slices.Contains([]string{"merchant_risk", "detection_rules", "detection_lists", "detection_windows", "merchants"}, v.Topic)
 		if v.Compacted() != compacted {
 			t.Errorf("%s: compacted is %v", v, v.Compacted())
 		}
@@ -85,7 +85,7 @@ func TestManifests(t *testing.T) {
 			"generate_state", "enrich_state", "detect_state", "aggregate_state",
 			"financial_transactions", "transaction_labels", "enriched_transactions", "scored_transactions",
 			"transaction_anomalies", "aggregate_partials", "transaction_aggregates", "late_events", "dead_letters",
-			"merchant_risk", "detection_rules", "merchants",
+			"merchant_risk", "detection_rules", "detection_lists", "detection_windows", "merchants",
 		}},
 	} {
 		if diff := cmp.Diff(c.want, c.got); diff != "" {

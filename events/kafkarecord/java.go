@@ -40,10 +40,10 @@ func appendJavaFloat(dst []byte, f float64, bits int) []byte {
 	return strconv.AppendInt(append(dst, 'E'), int64(n), 10)
 }
 
-// reserialize writes the JSON value data as Jackson writes it after reading it
+// Reserialize writes the JSON value data as Jackson writes it after reading it
 // into a tree: no spaces, and numbers with a fraction or an exponent as doubles.
 // data that is no JSON is returned as it is.
-func reserialize(data []byte) []byte {
+func Reserialize(data []byte) []byte {
 	var out bytes.Buffer
 	in := jsontext.NewDecoder(bytes.NewReader(data))
 	enc := jsontext.NewEncoder(&out)

@@ -315,7 +315,7 @@ func readStructured(rec *kgo.Record, e *events.Event, m Mapping) error {
 		return ErrNoCloudEvent
 	}
 	if m.Reserialize && member(rec.Value, "data") != nil && events.IsJSON(e.DataContentType) {
-		e.Data = reserialize(e.Data)
+		e.Data = Reserialize(e.Data)
 	}
 	return nil
 }

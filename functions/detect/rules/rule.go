@@ -113,8 +113,8 @@ func (r *Rule) check(bad *report) {
 	}
 }
 
-// parseDuration is time.ParseDuration that knows days.
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration is time.ParseDuration that knows days.
+func ParseDuration(s string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		d, err := time.ParseDuration(days + "h")
 		if err != nil || d > 365*time.Hour {

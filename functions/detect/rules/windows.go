@@ -71,6 +71,20 @@ type Window struct {
 	filter cel.Program
 }
 
+// Panes is how many panes a window is kept in. One more is kept, since a window
+// begins anywhere in a pane: all that is within the duration is counted, and up
+// to one pane's width of what is older.
+const Panes = 12
+
+// Width is that of a pane.
+func (w *Window) Width() time.Duration {
+	ms := (w.Duration.Milliseconds() + Panes - 1) / Panes
+	return time.Duration(ms) * time.Millisecond
+}
+
+// Warming is how long a window has to be kept until it misses nothing.
+func (w *Window) Warming() time.Duration { return (Panes + 1) * w.Width() }
+
 // String describes the window as a rule does.
 func (w *Window) String() string {
 	var b strings.Builder
@@ -155,7 +169,7 @@ func (w *WindowClause) agrees(fixed *FixedWindow) error {
 	if w.Duration == "" {
 		return nil
 	}
-	d, err := parseDuration(w.Duration)
+	d, err := ParseDuration(w.Duration)
 	if err != nil {
 		return err
 	}
@@ -190,7 +204,7 @@ func (c *Compiler) window(clause *WindowClause, field string, src *source, bad *
 		wrong(".key", "key %q: want userId or merchantId", clip(clause.Key))
 	}
 	c.checkAggregate(w, clause, wrong)
-	d, err := parseDuration(clause.Duration)
+	d, err := ParseDuration(clause.Duration)
 	switch {
 	case err != nil:
 		wrong(".duration", "%v", err)
