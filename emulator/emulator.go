@@ -17,9 +17,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kslog"
 
+	"datasurge/emulator/account"
 	"datasurge/emulator/broker"
 	"datasurge/emulator/datadir"
-	"datasurge/emulator/dispatch"
 	"datasurge/emulator/ownership"
 	"datasurge/emulator/service"
 	"datasurge/emulator/sink"
@@ -47,18 +47,23 @@ type emulator struct {
 	stopped chan struct{} // closed when the broker is
 
 	dir       *datadir.Dir
-	broker    *broker.Broker // nil with --brokers
+	broker    *broker.Broker // nil with --brokers; --chaos replaces it until endFaults
 	kafkaAddr []string
-	kafka     []kgo.Opt // connects clients of our own
-	admin     *kadm.Client
-	sinks     *kgo.Client
-	baseURL   string
-	server    *http.Server
-	transport *http.Transport
-	routes    *routes
-	owners    *ownership.Registry
-	follower  *status.Follower
-	serving   sync.WaitGroup
+	// kafkaListen is the address that the embedded broker listens on.
+	kafkaListen string
+	kafka       []kgo.Opt // connects clients of our own
+	admin       *kadm.Client
+	sinks       *kgo.Client
+	baseURL     string
+	server      *http.Server
+	transport   *http.Transport
+	routes      *routes
+	owners      *ownership.Registry
+	follower    *status.Follower
+	serving     sync.WaitGroup
+
+	faults *faults       // nil without --chaos
+	begin  account.Begin // of the account, with --verify or --chaos
 
 	// What a change of the manifests changes. Only the goroutine that runs the
 	// emulator does so; others read it with the mutex.
@@ -108,6 +113,16 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 		listener.Close()
 		return e, err
 	}
+	if c.verify {
+		if e.begin, err = account.Mark(ctx, e.admin); err != nil {
+			listener.Close()
+			return e, err
+		}
+	}
+	if err := e.makeFaults(); err != nil {
+		listener.Close()
+		return e, err
+	}
 	e.owners = ownership.New(partitions)
 	e.transport = &http.Transport{MaxIdleConnsPerHost: 100, IdleConnTimeout: time.Minute}
 	e.routes = newRoutes(set, e.owners, e.transport, log)
@@ -126,8 +141,14 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 	}
 	e.setDisplay(newDisplay(e))
 	e.writeInfo()
+	if e.faults != nil {
+		e.faults.Start()
+	}
 	return e, nil
 }
+
+// embedded reports whether the broker is in this process.
+func (e *emulator) embedded() bool { return len(e.config.brokers) == 0 }
 
 // checkServices refuses what cannot be run before anything is started.
 func (e *emulator) checkServices(set *knative.Set) error {
@@ -156,29 +177,18 @@ func (e *emulator) startKafka(ctx context.Context) error {
 		kgo.DisableClientMetrics(),
 	}
 	if len(e.config.brokers) == 0 {
-		l, err := listen(ctx, "Kafka", "kafka-addr", e.config.kafkaAddr)
+		l, err := e.openBroker(ctx, e.config.kafkaAddr)
 		if err != nil {
 			return err
 		}
-		e.kafkaAddr = []string{reachable(l)}
-		e.broker, err = broker.Open(ctx, broker.Config{Dir: e.dir.Kafka(), Listener: advertised{l}, Logger: e.log})
-		if err != nil {
-			return err
-		}
-		e.serving.Go(func() {
-			select {
-			case err := <-e.broker.Failed():
-				e.fail(err)
-			case <-e.stopped:
-			}
-		})
+		e.kafkaAddr, e.kafkaListen = []string{reachable(l)}, l.Addr().String()
 	} else {
 		e.kafkaAddr = e.config.brokers
 		if err := reach(ctx, e.config.brokers); err != nil {
 			return err
 		}
 	}
-	if e.broker == nil {
+	if !e.embedded() {
 		// Over TLS and with SASL as the functions connect.
 		config, err := functions.ReadConfig()
 		if err != nil {
@@ -228,7 +238,7 @@ func reach(ctx context.Context, brokers []string) error {
 // function: that of the partitions of its changelog.
 func (e *emulator) makeTopics(ctx context.Context, set *knative.Set) (map[string]int, error) {
 	var config func(map[string]string) map[string]string
-	if e.broker != nil {
+	if e.embedded() {
 		config = broker.TopicConfig
 	}
 	if err := topic.Create(ctx, e.admin, set.Topics, config); err != nil {
@@ -300,7 +310,7 @@ func (e *emulator) serviceConfig(s *knative.Service) service.Config {
 		Env:         e.config.overrides(s, e.kafkaAddr),
 		ScaleToZero: e.config.scaleToZero,
 		InstanceEnv: func(id string) map[string]string {
-			if e.broker == nil || function == "" {
+			if !e.embedded() || function == "" {
 				return nil // a consumer group decides who owns what
 			}
 			return map[string]string{"ASSIGN_URL": e.baseURL + "/_assign/" + function + "/" + id}
@@ -338,18 +348,17 @@ func (e *emulator) startSource(ctx context.Context, s *knative.KafkaSource) erro
 	if err != nil {
 		return err
 	}
-	spec := source.ForKafkaSource(s)
-	spec.Subscriber = target
+	var dead *source.Target
 	if d := s.Delivery.DeadLetterSink; d != nil {
 		t, err := e.target(&s.Object, "spec.delivery.deadLetterSink", *d)
 		if err != nil {
 			return err
 		}
-		spec.DeadLetter = &t
+		dead = &t
 	}
 	d, err := source.Open(ctx, source.Config{
-		Spec: spec, Kafka: e.kafka, Alone: e.broker != nil,
-		Pace: e.config.pace, Transport: e.routes.mesh(dispatch.NewTransport(e.config.pace, nil)), Logger: e.log,
+		Source: s, Kafka: e.kafka, Alone: e.embedded(), Sink: target, DeadLetter: dead,
+		Pace: e.config.pace, Transport: e.strike(s, e.routes.mesh(source.NewTransport(e.config.pace))), Logger: e.log,
 	})
 	if err != nil {
 		return err
@@ -362,21 +371,21 @@ func (e *emulator) startSource(ctx context.Context, s *knative.KafkaSource) erro
 
 // target resolves a destination: a Service has the address that it has on a
 // cluster, which the mesh knows.
-func (e *emulator) target(o *knative.Object, field string, d knative.Destination) (dispatch.Target, error) {
+func (e *emulator) target(o *knative.Object, field string, d knative.Destination) (source.Target, error) {
 	if d.Ref == nil {
-		return dispatch.Target{URL: d.URI}, nil
+		return source.Target{URL: d.URI}, nil
 	}
 	path := ""
 	if d.URI != "" {
 		path = "/" + strings.TrimPrefix(d.URI, "/")
 	}
 	if d.Ref.Kind == "KafkaSink" {
-		return dispatch.Target{URL: e.baseURL + "/" + d.Ref.Namespace + "/" + d.Ref.Name + path}, nil
+		return source.Target{URL: e.baseURL + "/" + d.Ref.Namespace + "/" + d.Ref.Name + path}, nil
 	}
 	if e.routes.service(d.Ref.Name) == nil {
-		return dispatch.Target{}, o.Errorf(field, "the Service %s is not run", d.Ref.Name)
+		return source.Target{}, o.Errorf(field, "the Service %s is not run", d.Ref.Name)
 	}
-	return dispatch.Target{URL: clusterURL(d.Ref.Namespace, d.Ref.Name) + path}, nil
+	return source.Target{URL: clusterURL(d.Ref.Namespace, d.Ref.Name) + path}, nil
 }
 
 // serve serves the HTTP address.

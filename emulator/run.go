@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/term"
 
+	"datasurge/emulator/account"
+	"datasurge/emulator/chaos"
 	"datasurge/emulator/status"
 	"datasurge/knative"
 )
@@ -36,6 +38,9 @@ type runConfig struct {
 	programs    programs // by the name of the Service that they stand for
 	watch       bool     // follow changes of the manifests and the programs
 	scaleToZero bool
+
+	chaos  *chaos.Plan // nil: no faults
+	verify bool        // make the account at the end; set with chaos
 }
 
 // gcPercent keeps the heaps small, for the pipeline shares the machine with
@@ -72,10 +77,19 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 	flags.Func("exec", "`NAME=COMMAND` that stands for the image of the Service NAME, may be repeated: --exec enricher=\"python3 app.py\"", c.programs.set)
 	flags.BoolVar(&c.watch, "watch", false, "follow changes of the manifests and of what --exec runs, as new revisions")
 	flags.BoolVar(&c.scaleToZero, "scale-to-zero", false, "end the last instance of a Service with min-scale 0 after 90 s without a request, as a cluster does; what it has in memory is gone")
+	flags.Func("chaos", "`faults` to inject, such as redeliver=0.05,kill=30s,latency=200ms,status=503:0.02,broker=60s,seed=7; at the end the account is made as with --verify", func(s string) error {
+		plan, err := chaos.Parse(s)
+		c.chaos, c.verify = &plan, true
+		return err
+	})
+	verify := flags.Bool("verify", false, "at the end wait until everything is through, and account for every transaction: exit status 1 if one is lost or doubled")
 	if err := parse(flags, args, out); err != nil {
 		return c, err
 	}
+	c.verify = c.verify || *verify
 	switch {
+	case c.chaos != nil && c.chaos.Broker > 0 && len(c.brokers) > 0:
+		return c, errors.New("--chaos broker= restarts the embedded Kafka, and --brokers names another, which is not ours to restart: leave one of them out")
 	case c.watch && len(c.manifests) == 0 && len(c.programs) == 0:
 		return c, errors.New("--watch: there is nothing to watch; -f names manifests, --exec programs")
 	case flags.NArg() > 0:
@@ -103,7 +117,12 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	set, err := c.read()
+	set := new(knative.Set)
+	if len(c.manifests) > 0 {
+		set, err = knative.ReadPaths(c.manifests...)
+	} else {
+		set, err = knative.Default()
+	}
 	if err != nil {
 		return err
 	}
@@ -135,33 +154,26 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 		defer timer.Stop()
 		timeout = timer.C
 	}
-	err = e.untilStopped(ctx, timeout)
+	select {
+	case <-ctx.Done():
+	case <-timeout:
+	case err = <-e.failed:
+	}
 	screen.Draw(nil)
+	var a *account.Account
+	if c.verify && err == nil {
+		// ctx has ended; the next Ctrl-C ends the process.
+		a, err = e.settle(context.WithoutCancel(ctx))
+	}
 	log.Info("stopping")
-	return errors.Join(err, e.stop())
-}
-
-// untilStopped follows changes, with --watch, until ctx is done, it times out, or
-// something fails for good, which is the error.
-func (e *emulator) untilStopped(ctx context.Context, timeout <-chan time.Time) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var changed <-chan []string
-	if e.config.watch {
-		changed = e.watchFiles(ctx)
+	err = errors.Join(err, e.stop())
+	if a == nil {
+		return err
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timeout:
-			return nil
-		case err := <-e.failed:
-			return err
-		case groups := <-changed:
-			e.follow(ctx, groups)
-		}
+	for _, line := range a.Lines() {
+		screen.Line("%s", line)
 	}
+	return errors.Join(err, a.Err())
 }
 
 // prefixed writes lines to a screen with who says them in front.

@@ -29,6 +29,7 @@ const (
 //
 // It may be called when only a part was started.
 func (e *emulator) stop() error {
+	faultsErr := e.endFaults()
 	if e.display != nil {
 		e.display.close()
 	}
@@ -77,9 +78,9 @@ func (e *emulator) stop() error {
 	if e.admin != nil {
 		e.admin.Close()
 	}
-	var err error
+	err := faultsErr
 	if e.broker != nil {
-		err = e.broker.Close()
+		err = errors.Join(err, e.broker.Close())
 	}
 	close(e.stopped)
 	e.serving.Wait()

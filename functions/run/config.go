@@ -6,6 +6,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -84,6 +85,18 @@ func (Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }
 
 // Functions that a process can run.
 var names = [...]string{"generate", "enrich", "detect", "aggregate"}
+
+// DefaultOf returns the default of an environment variable of [Config], "" when
+// it has none.
+func DefaultOf(variable string) string {
+	t := reflect.TypeFor[Config]()
+	for i := range t.NumField() {
+		if tag := t.Field(i).Tag; tag.Get("envconfig") == variable {
+			return tag.Get("default")
+		}
+	}
+	return ""
+}
 
 // ReadConfig reads the environment. All that is wrong is reported at once.
 func ReadConfig() (Config, error) {
