@@ -20,6 +20,7 @@ import (
 	"datasurge/emulator/account"
 	"datasurge/emulator/broker"
 	"datasurge/emulator/datadir"
+	"datasurge/emulator/dispatch"
 	"datasurge/emulator/ownership"
 	"datasurge/emulator/service"
 	"datasurge/emulator/sink"
@@ -348,17 +349,18 @@ func (e *emulator) startSource(ctx context.Context, s *knative.KafkaSource) erro
 	if err != nil {
 		return err
 	}
-	var dead *source.Target
+	spec := source.ForKafkaSource(s)
+	spec.Subscriber = target
 	if d := s.Delivery.DeadLetterSink; d != nil {
 		t, err := e.target(&s.Object, "spec.delivery.deadLetterSink", *d)
 		if err != nil {
 			return err
 		}
-		dead = &t
+		spec.DeadLetter = &t
 	}
 	d, err := source.Open(ctx, source.Config{
-		Source: s, Kafka: e.kafka, Alone: e.embedded(), Sink: target, DeadLetter: dead,
-		Pace: e.config.pace, Transport: e.strike(s, e.routes.mesh(source.NewTransport(e.config.pace))), Logger: e.log,
+		Spec: spec, Kafka: e.kafka, Alone: e.broker != nil,
+		Pace: e.config.pace, Transport: e.routes.mesh(dispatch.NewTransport(e.config.pace, nil)), Logger: e.log,
 	})
 	if err != nil {
 		return err
@@ -371,21 +373,21 @@ func (e *emulator) startSource(ctx context.Context, s *knative.KafkaSource) erro
 
 // target resolves a destination: a Service has the address that it has on a
 // cluster, which the mesh knows.
-func (e *emulator) target(o *knative.Object, field string, d knative.Destination) (source.Target, error) {
+func (e *emulator) target(o *knative.Object, field string, d knative.Destination) (dispatch.Target, error) {
 	if d.Ref == nil {
-		return source.Target{URL: d.URI}, nil
+		return dispatch.Target{URL: d.URI}, nil
 	}
 	path := ""
 	if d.URI != "" {
 		path = "/" + strings.TrimPrefix(d.URI, "/")
 	}
 	if d.Ref.Kind == "KafkaSink" {
-		return source.Target{URL: e.baseURL + "/" + d.Ref.Namespace + "/" + d.Ref.Name + path}, nil
+		return dispatch.Target{URL: e.baseURL + "/" + d.Ref.Namespace + "/" + d.Ref.Name + path}, nil
 	}
 	if e.routes.service(d.Ref.Name) == nil {
-		return source.Target{}, o.Errorf(field, "the Service %s is not run", d.Ref.Name)
+		return dispatch.Target{}, o.Errorf(field, "the Service %s is not run", d.Ref.Name)
 	}
-	return source.Target{URL: clusterURL(d.Ref.Namespace, d.Ref.Name) + path}, nil
+	return dispatch.Target{URL: clusterURL(d.Ref.Namespace, d.Ref.Name) + path}, nil
 }
 
 // serve serves the HTTP address.

@@ -117,12 +117,7 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	set := new(knative.Set)
-	if len(c.manifests) > 0 {
-		set, err = knative.ReadPaths(c.manifests...)
-	} else {
-		set, err = knative.Default()
-	}
+	set, err := c.read()
 	if err != nil {
 		return err
 	}
@@ -154,11 +149,7 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 		defer timer.Stop()
 		timeout = timer.C
 	}
-	select {
-	case <-ctx.Done():
-	case <-timeout:
-	case err = <-e.failed:
-	}
+	err = e.untilStopped(ctx, timeout)
 	screen.Draw(nil)
 	var a *account.Account
 	if c.verify && err == nil {
@@ -174,6 +165,29 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 		screen.Line("%s", line)
 	}
 	return errors.Join(err, a.Err())
+}
+
+// untilStopped follows changes, with --watch, until ctx is done, it times out, or
+// something fails for good, which is the error.
+func (e *emulator) untilStopped(ctx context.Context, timeout <-chan time.Time) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var changed <-chan []string
+	if e.config.watch {
+		changed = e.watchFiles(ctx)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timeout:
+			return nil
+		case err := <-e.failed:
+			return err
+		case groups := <-changed:
+			e.follow(ctx, groups)
+		}
+	}
 }
 
 // prefixed writes lines to a screen with who says them in front.

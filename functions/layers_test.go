@@ -34,8 +34,12 @@ var layers = map[string][]string{
 	"functions/stream/kafkatest": {},
 	"functions/kafkahealth":      {"functions/stream"},
 	"functions/serve":            {"events", "functions/stream"},
+	"functions/metrics": {
+		"events", "functions/generate", "functions/enrich", "functions/enrich/reference", "functions/detect",
+		"functions/detect/rules", "functions/aggregate", "functions/stream",
+	},
 	"functions/run": {
-		"events", "functions/step", "functions/window", "functions/generate", "functions/enrich",
+		"functions/metrics", "events", "functions/step", "functions/window", "functions/generate", "functions/enrich",
 		"functions/detect", "functions/aggregate", "functions/stream", "functions/serve", "functions/kafkahealth",
 		"knative", "knative/topic",
 	},
@@ -48,18 +52,19 @@ var layers = map[string][]string{
 	"emulator/broker":    {},
 	"emulator/chaos":     {},
 	"emulator/datadir":   {},
+	"emulator/dispatch":  {"knative", "events", "events/kafkarecord"},
 	"emulator/golden":    {},
+	"emulator/rulebook":  {"events", "events/kafkarecord", "functions/detect", "functions/detect/rules"},
 	"emulator/ownership": {},
 	"emulator/service":   {"knative"},
 	"emulator/sink":      {"knative", "events", "events/kafkarecord"},
-	"emulator/source":    {"knative", "events", "events/kafkarecord"},
+	"emulator/source":    {"knative", "events", "events/kafkarecord", "emulator/dispatch"},
 	"emulator/status":    {"events", "events/kafkarecord"},
 	"emulator/watch":     {},
 	"emulator/bench":     {"events", "events/kafkarecord"},
 	"emulator": {
-		"knative", "events", "events/kafkarecord", "functions/run", "functions/window", "emulator/account", "emulator/bench", "emulator/chaos",
-		"emulator/broker", "emulator/datadir",
-		"emulator/ownership", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
+		"knative", "events", "events/kafkarecord", "functions/run", "functions/window", "emulator/account", "emulator/bench", "emulator/chaos", "emulator/broker", "emulator/datadir", "emulator/dispatch",
+		"emulator/ownership", "emulator/rulebook", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
 	},
 }
 
