@@ -32,8 +32,9 @@ func (c *Content) UnmarshalYAML(n *yaml.Node) error {
 		return fmt.Errorf("line %d: %w", n.Line, err)
 	}
 	if v.B64 == nil {
-		first, err := base64.StdEncoding.DecodeString(v.First64)
-		if err != nil || v.Len == 0 || len(v.SHA256) != hex.EncodedLen(sha256.Size) {
+		// Plain text, of 64 bytes, for all its name.
+		first := []byte(v.First64)
+		if len(first) == 0 || v.Len == 0 || len(v.SHA256) != hex.EncodedLen(sha256.Size) {
 			return fmt.Errorf("line %d: want b64, or len, sha256 and first64", n.Line)
 		}
 		*c = Content{len: v.Len, sum: v.SHA256, first: first}

@@ -1,20 +1,24 @@
 // Package sink does what the receiver of a KafkaSink does: it takes CloudEvents
-// by HTTP and writes them to a topic.
+// by HTTP and writes them to a topic. The addresses of a KafkaChannel and of a
+// Broker are the same receiver.
 //
-// Emulated: POST of one event in binary or structured mode, spec 0.3 and 1.0;
-// the record in binary or structured mode, as contentMode says; its key is the
-// extension partitionkey, which stays in the event; header values are read as
-// Latin-1; 202 when the brokers have it, 400 for what is no event, 405 for other
-// methods, 503 when it could not be written; probes of the data plane.
+// Emulated: POST of one event in binary or structured mode, versions 0.3 and
+// 1.0; the record in binary or structured mode, as contentMode says, with the
+// same bytes; its key is the extension partitionkey, which stays in the event;
+// header values are read as Latin-1; data that is called JSON is put into a
+// structured record unseen, also when it is none; 202 when the brokers have it,
+// 400 for what is no event, 404 for an unknown path, 405 for other methods, 431
+// for long headers, 503 when it could not be written within 60 seconds or is too
+// large; probes. Answers are empty, without a date.
 //
-// Different from the receiver: the producer is idempotent. An event of version
-// 0.3 becomes one of 1.0.
-//
-// The path (404 for one that is not there) is the caller's.
+// Different from the receiver: the producer is idempotent, so that an attempt
+// that is repeated writes nothing twice.
 package sink
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -23,21 +27,27 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"datasurge/events"
-	"datasurge/events/kafkarecord"
 	"datasurge/knative"
 )
 
-// Handler serves one KafkaSink.
+// Handler serves one address. The path is the caller's, see [Receiver].
 type Handler struct {
-	sink   *knative.KafkaSink
-	client *kgo.Client
-	log    *slog.Logger
+	name       string // for the log
+	topic      string
+	structured bool
+	client     *kgo.Client
+	log        *slog.Logger
 }
 
 // New makes the handler of a sink that writes with client, which [Options] made.
 func New(sink *knative.KafkaSink, client *kgo.Client, log *slog.Logger) *Handler {
-	return &Handler{sink: sink, client: client, log: log}
+	return &Handler{name: sink.String(), topic: sink.Topic, structured: sink.Structured, client: client, log: log}
+}
+
+// ForTopic makes the handler of a KafkaChannel or Broker, by its name for the
+// log, with its topic.
+func ForTopic(name, topic string, client *kgo.Client, log *slog.Logger) *Handler {
+	return &Handler{name: name, topic: topic, client: client, log: log}
 }
 
 // Options are those of a client for sinks, beside the brokers: acks from all
@@ -46,111 +56,164 @@ func Options() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0),
-		kgo.ProducerBatchMaxBytes(maxRequest),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.ProducerBatchMaxBytes(maxBatch),
+		kgo.MaxBufferedRecords(maxWaiting),
 		kgo.RecordDeliveryTimeout(deliveryTimeout),
 		kgo.UnknownTopicRetries(-1), // until the delivery timeout
+		// A record may have been sent when its time is up; the answer is 503 all
+		// the same, and whoever gets it sends the event again.
+		kgo.AllowIdempotentProduceCancellation(),
 	}
 }
 
 const (
-	// maxRequest is max.request.size, in bytes.
+	// maxRequest is max.request.size, in bytes; it bounds one record.
 	maxRequest = 1 << 20
+	// maxBatch is what a broker takes (message.max.bytes), in bytes.
+	maxBatch = 1<<20 + 12
 	// maxBody is how much of a request is read at all. A longer one cannot be
 	// written, which is a 503 as any other failure to write is.
 	maxBody = 16 << 20
+	// maxHeader bounds all headers of a request together, in bytes.
+	maxHeader = 8 << 10
+	// maxWaiting bounds the records that wait for the brokers; beyond, requests
+	// wait.
+	maxWaiting = 10_000
 	// deliveryTimeout is how long a record may take (max.block.ms).
 	deliveryTimeout = 60 * time.Second
 )
 
 // ServeHTTP takes one event.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if req.Method == http.MethodGet && req.Header.Get("K-Network-Probe") == "probe" {
-		w.Header().Set("K-Network-Hash", req.Header.Get("K-Network-Hash"))
-		answer(w, http.StatusOK)
-		return
-	}
-	if req.Method != http.MethodPost {
-		answer(w, http.StatusMethodNotAllowed)
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
-	if err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			answer(w, http.StatusServiceUnavailable)
+	switch {
+	case isProbe(req):
+		w.Header()["K-Network-Hash"] = req.Header["K-Network-Hash"]
+		answer(w, req, http.StatusOK)
+	case req.Method != http.MethodPost:
+		answer(w, req, http.StatusMethodNotAllowed)
+	case headerSize(req.Header) > maxHeader:
+		w.Header().Set("Connection", "close")
+		answer(w, req, http.StatusRequestHeaderFieldsTooLarge)
+	default:
+		if status := h.take(w, req); status != 0 {
+			answer(w, req, status)
 		}
-		return // else the client has gone away
 	}
-	e, err := read(req.Header, body)
-	if err != nil {
-		answer(w, http.StatusBadRequest)
-		return
-	}
-	rec := &kgo.Record{Topic: h.sink.Topic}
-	if h.sink.Structured {
-		kafkarecord.WriteStructured(&e, rec)
-	} else {
-		kafkarecord.Write(&e, rec)
-	}
-	if rec.Key == nil && has(req.Header, "Ce-Partitionkey") {
-		rec.Key = []byte{} // an empty partitionkey is an empty key
-	}
-	if parent := req.Header.Get("Traceparent"); parent != "" {
-		rec.Headers = append([]kgo.RecordHeader{{Key: "traceparent", Value: []byte(parent)}}, rec.Headers...)
-	}
-	if err := h.client.ProduceSync(req.Context(), rec).FirstErr(); err != nil {
-		h.log.Warn("event could not be written", "sink", h.sink.Name, "topic", h.sink.Topic, "error", err)
-		answer(w, http.StatusServiceUnavailable)
-		return
-	}
-	answer(w, http.StatusAccepted)
 }
 
-// answer writes a status with an empty body, as every answer of a sink is.
-func answer(w http.ResponseWriter, status int) {
-	w.Header().Set("Content-Length", "0")
+// take writes the event of a request to the topic and returns the status of the
+// answer, 0 when there is nobody left to answer.
+func (h *Handler) take(w http.ResponseWriter, req *http.Request) int {
+	body, err := readBody(w, req)
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return http.StatusServiceUnavailable
+		}
+		return 0
+	}
+	var e event
+	if err := e.read(req.Header, body); err != nil {
+		h.log.Debug("request is no event", "at", h.name, "error", err)
+		return http.StatusBadRequest
+	}
+	rec := &kgo.Record{Topic: h.topic}
+	if h.structured {
+		e.writeStructured(rec)
+	} else {
+		e.writeBinary(rec)
+	}
+	rec.Headers = appendTrace(rec.Headers, req.Header)
+	if recordSize(rec) > maxRequest {
+		err = errTooLarge
+	} else {
+		err = h.produce(rec)
+	}
+	if err != nil {
+		h.log.Warn("event could not be written", "at", h.name, "topic", h.topic, "id", e.id, "error", err)
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusAccepted
+}
+
+var errTooLarge = errors.New("record is larger than 1 MiB (max.request.size)")
+
+// produce returns when the brokers have rec, or when its time is up. A client
+// that goes away meanwhile does not matter.
+func (h *Handler) produce(rec *kgo.Record) error {
+	ctx, cancel := context.WithTimeout(context.Background(), deliveryTimeout)
+	defer cancel()
+	result := make(chan error, 1)
+	h.client.Produce(ctx, rec, func(_ *kgo.Record, err error) { result <- err })
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		// The client drops the record when it next looks at it.
+		return fmt.Errorf("not written within %v: %w", deliveryTimeout, ctx.Err())
+	}
+}
+
+func readBody(w http.ResponseWriter, req *http.Request) ([]byte, error) {
+	const known = 64 << 10
+	if n := req.ContentLength; n == 0 {
+		return nil, nil
+	} else if n > 0 && n <= known {
+		body := make([]byte, n)
+		_, err := io.ReadFull(req.Body, body)
+		return body, err
+	}
+	return io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
+}
+
+func isProbe(req *http.Request) bool {
+	return req.Method == http.MethodGet && req.Header.Get("K-Network-Probe") == "probe"
+}
+
+// answer writes a status with an empty body and nothing else.
+func answer(w http.ResponseWriter, req *http.Request, status int) {
+	h := w.Header()
+	h["Date"] = nil // the server adds none
+	if req.Method != http.MethodHead {
+		h["Content-Length"] = zero
+	}
 	w.WriteHeader(status)
 }
 
-func has(h http.Header, name string) bool {
-	_, ok := h[name]
-	return ok
-}
+var zero = []string{"0"}
 
-// read makes the event of a request: it puts the request into the form of a
-// record, where the same attributes stand in the same two modes, and reads that.
-func read(h http.Header, body []byte) (events.Event, error) {
-	rec := kgo.Record{Value: body}
-	if len(body) == 0 {
-		rec.Value = nil
-	}
+// headerSize is what the headers take on the wire, in bytes.
+func headerSize(h http.Header) int {
+	size := 0
 	for name, values := range h {
-		var key string
-		switch {
-		case len(values) == 0:
-			continue
-		case name == "Content-Type":
-			key = "content-type"
-		case strings.HasPrefix(name, "Ce-"):
-			key = "ce_" + strings.ToLower(name[len("Ce-"):])
-		default:
-			continue
+		for _, v := range values {
+			size += len(name) + len(v) + len(": \r\n")
 		}
-		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: key, Value: fromLatin1(values[len(values)-1])})
 	}
-	var e events.Event
-	err := kafkarecord.Read(&rec, &e, kafkarecord.Mapping{CloudEventsOnly: true, Reserialize: true})
-	return e, err
+	return size
 }
 
-// fromLatin1 returns the text of a header value whose bytes are Latin-1.
-func fromLatin1(s string) []byte {
-	b := make([]byte, 0, len(s))
-	for i := range len(s) {
-		if c := s[i]; c < 0x80 {
-			b = append(b, c)
-		} else {
-			b = append(b, string(rune(c))...)
-		}
+// Receiver serves the addresses of a number of sinks, and what the receiver
+// answers everywhere else.
+type Receiver struct {
+	// Handlers by the path /namespace/name. It must not change while requests
+	// are served.
+	Handlers map[string]*Handler
+}
+
+// ServeHTTP finds the sink. The path is compared as it was sent: nothing in it
+// is decoded; one slash at its end does not matter.
+func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	path, _, _ := strings.Cut(req.RequestURI, "?")
+	h := r.Handlers[strings.TrimSuffix(path, "/")]
+	switch {
+	case h != nil:
+		h.ServeHTTP(w, req)
+	case req.Method == http.MethodGet && (path == "/healthz" || path == "/readyz"):
+		answer(w, req, http.StatusOK)
+	case req.Method == http.MethodPost || isProbe(req):
+		answer(w, req, http.StatusNotFound)
+	default:
+		answer(w, req, http.StatusMethodNotAllowed)
 	}
-	return b
 }

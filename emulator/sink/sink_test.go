@@ -84,8 +84,6 @@ func TestRecord(t *testing.T) {
 		{"no data", false, with(map[string]string{"Content-Type": ""}), "", nil, nil, nil},
 		{"Latin-1", false, with(map[string]string{"Ce-Partitionkey": "\xe9"}), "", []byte("é"), nil, nil},
 		{"UTF-8 is read as Latin-1 too", false, with(map[string]string{"Ce-Partitionkey": "é"}), "", []byte("Ã©"), nil, nil},
-		{"trace", false, with(map[string]string{"Traceparent": "00-1-2-03"}), `{}`, nil, []byte(`{}`),
-			[]string{"traceparent=00-1-2-03", "ce_specversion=1.0", "ce_id=1", "ce_source=/s", "ce_type=t", "content-type=application/json"}},
 		{"structured to binary", false, structuredType, structuredEvent, []byte("k"), []byte(`{"a":1}`),
 			[]string{"ce_specversion=1.0", "ce_id=1", "ce_source=/s", "ce_type=t", "content-type=application/json", "ce_partitionkey=k"}},
 	} {
