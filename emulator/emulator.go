@@ -359,8 +359,8 @@ func (e *emulator) startSource(ctx context.Context, s *knative.KafkaSource) erro
 		spec.DeadLetter = &t
 	}
 	d, err := source.Open(ctx, source.Config{
-		Spec: spec, Kafka: e.kafka, Alone: e.broker != nil,
-		Pace: e.config.pace, Transport: e.routes.mesh(dispatch.NewTransport(e.config.pace, nil)), Logger: e.log,
+		Spec: spec, Kafka: e.kafka, Alone: e.embedded(),
+		Pace: e.config.pace, Transport: e.strike(s.Name, e.routes.mesh(dispatch.NewTransport(e.config.pace, nil))), Logger: e.log,
 	})
 	if err != nil {
 		return err

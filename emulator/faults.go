@@ -17,7 +17,6 @@ import (
 
 	"datasurge/emulator/broker"
 	"datasurge/emulator/chaos"
-	"datasurge/knative"
 )
 
 // faults is what --chaos does to an emulator.
@@ -54,13 +53,20 @@ func (e *emulator) endFaults() error {
 	return e.faults.log.close()
 }
 
-// strike puts chaos between a source and what it delivers to. A KafkaSink is left
-// alone: what is delivered to it again is written again, also on a cluster.
-func (e *emulator) strike(s *knative.KafkaSource, next http.RoundTripper) http.RoundTripper {
-	if e.faults == nil || s.Sink.Ref != nil && s.Sink.Ref.Kind == "KafkaSink" {
+// strike puts chaos between a dispatcher and the Services that it delivers to.
+// Others are left alone: what is delivered to a KafkaSink again is written again,
+// also on a cluster.
+func (e *emulator) strike(dispatcher string, next http.RoundTripper) http.RoundTripper {
+	if e.faults == nil {
 		return next
 	}
-	return e.faults.Transport(s.Name, next)
+	struck := e.faults.Transport(dispatcher, next)
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		if e.routes.serviceAt(req.URL) != nil {
+			return struck.RoundTrip(req)
+		}
+		return next.RoundTrip(req)
+	})
 }
 
 // victims are the processes of all functions.

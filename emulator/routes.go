@@ -161,12 +161,20 @@ func clusterURL(namespace, name string) string {
 // address of a Service go to one of its instances, all others over base.
 func (r *routes) mesh(base http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		if host, ok := strings.CutSuffix(req.URL.Hostname(), clusterDomain); ok {
-			name, _, _ := strings.Cut(host, ".")
-			if s := r.service(name); s != nil {
-				return s.RoundTrip(base, req, cmp.Or(req.URL.Path, "/"))
-			}
+		if s := r.serviceAt(req.URL); s != nil {
+			return s.RoundTrip(base, req, cmp.Or(req.URL.Path, "/"))
 		}
 		return base.RoundTrip(req)
 	})
+}
+
+// serviceAt returns the Service that has the address u on a cluster, nil when
+// none has.
+func (r *routes) serviceAt(u *url.URL) *service.Service {
+	host, ok := strings.CutSuffix(u.Hostname(), clusterDomain)
+	if !ok {
+		return nil
+	}
+	name, _, _ := strings.Cut(host, ".")
+	return r.service(name)
 }
