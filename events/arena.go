@@ -1,18 +1,21 @@
 package events
 
-// Arena makes events whose data share chunks of memory, for a function that
-// emits one after the other: that takes a thirtieth of the allocations. A chunk
-// is freed with the last event in it, so it is for events that are soon sent.
+// Arena makes events whose data share one piece of memory, for a function that
+// emits one after the other.
 //
 // The zero value is ready; a nil Arena gives each event memory of its own. An
-// Arena belongs to one goroutine, its events to anybody.
+// Arena belongs to one goroutine, and so do its events.
 type Arena struct {
-	free []byte // what is left of the chunk, of length 0
+	all  []byte // the memory, of length 0
+	free []byte // what is left of it, of length 0
 }
 
-// arenaChunk is the size of a chunk, the largest for which Go's allocator keeps
-// a list.
-const arenaChunk = 32 << 10
+// arenaSize is enough for what a function makes of one event, nearly always.
+const arenaSize = 16 << 10
+
+// Reset takes back the memory of all events that a has made: their data may no
+// longer be used.
+func (a *Arena) Reset() { a.free = a.all }
 
 // data returns what write appends, probably at most size bytes.
 func (a *Arena) data(size int, write func(dst []byte) []byte) []byte {
@@ -20,11 +23,12 @@ func (a *Arena) data(size int, write func(dst []byte) []byte) []byte {
 		return write(make([]byte, 0, size))
 	}
 	if cap(a.free) < size {
-		a.free = make([]byte, 0, max(arenaChunk, size))
+		a.all = make([]byte, 0, max(arenaSize, size))
+		a.free = a.all
 	}
 	data := write(a.free)
 	if len(data) > cap(a.free) {
-		return data // it has outgrown the chunk
+		return data // it has outgrown the memory
 	}
 	a.free = data[len(data):]
 	return data[:len(data):len(data)]

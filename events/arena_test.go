@@ -12,12 +12,14 @@ import (
 // whatever their sizes are and whoever appends to their data.
 func TestArena(t *testing.T) {
 	var arena Arena
+	arena.NewScored(new(Scored)) // of an event before, whose memory is used again
+	arena.Reset()
 	var want, got []Event
 	for i := range 500 {
 		scored := testScored()
 		scored.Location = strings.Repeat("x", i*i%3000)
 		if i%100 == 7 {
-			scored.Location = strings.Repeat("y", 2*arenaChunk)
+			scored.Location = strings.Repeat("y", 2*arenaSize)
 		}
 		want = append(want, NewEnriched(&scored.Enriched), NewScored(&scored))
 		got = append(got, arena.NewEnriched(&scored.Enriched), arena.NewScored(&scored))

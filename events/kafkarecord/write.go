@@ -30,7 +30,30 @@ func Write(e *events.Event, rec *kgo.Record) {
 	for i := range e.Extensions {
 		size += len(e.Extensions[i].Value)
 	}
-	w := writer{values: make([]byte, 0, size), headers: rec.Headers[:0]}
+	writeBinary(make([]byte, 0, size), e, rec)
+	rec.Value = e.Data
+}
+
+// Append is Write for one of many records that are written together: all that rec
+// refers to, a copy of the data too, is appended to buf, which is returned.
+func Append(buf []byte, e *events.Event, rec *kgo.Record) []byte {
+	if isStructured(e.DataContentType) {
+		WriteStructured(e, rec)
+		return buf
+	}
+	w := writeBinary(buf, e, rec)
+	rec.Value = nil
+	if e.Data != nil {
+		start := len(w.values)
+		w.values = append(w.values, e.Data...)
+		rec.Value = w.from(start)
+	}
+	return w.values
+}
+
+// writeBinary writes the key and the headers, with their values behind values.
+func writeBinary(values []byte, e *events.Event, rec *kgo.Record) writer {
+	w := writer{values: values, headers: rec.Headers[:0]}
 	const attributes = 9
 	if n := attributes + len(e.Extensions); cap(w.headers) < n {
 		const room = 2 // for what the sender of the record may add
@@ -48,7 +71,7 @@ func Write(e *events.Event, rec *kgo.Record) {
 		w.values = e.Time.AppendFormat(w.values, time.RFC3339Nano)
 		w.headers = append(w.headers, kgo.RecordHeader{Key: "ce_time", Value: w.from(start)})
 	}
-	rec.Key, rec.Value = nil, e.Data
+	rec.Key = nil
 	if e.Key != "" {
 		w.add("ce_partitionkey", e.Key)
 		rec.Key = w.headers[len(w.headers)-1].Value
@@ -57,6 +80,7 @@ func Write(e *events.Event, rec *kgo.Record) {
 		w.add(headerName(e.Extensions[i].Name), e.Extensions[i].Value)
 	}
 	rec.Headers = w.headers
+	return w
 }
 
 // WriteStructured is Write in structured mode.

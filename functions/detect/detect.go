@@ -123,6 +123,7 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 	set.Evaluate(f.input, &f.outcome)
 
 	f.decide(set)
+	f.arena.Reset()
 	f.scored = f.arena.NewScored(&f.decision.Scored)
 	tx.Emit(events.TopicScored, &f.scored)
 	if f.decision.Flagged {

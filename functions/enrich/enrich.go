@@ -110,6 +110,7 @@ func (f *enrich) Step(tx step.Tx, e *events.Event) error {
 		f.homeKey = append(append(f.homeKey[:0], kindHome), out.UserID...)
 		out.DistanceKm = settle(tx, f.homeKey, place)
 	}
+	f.arena.Reset()
 	f.enriched = f.arena.NewEnriched(&out)
 	tx.Emit(events.TopicEnriched, &f.enriched)
 	f.observer.Enriched(&out)

@@ -19,7 +19,7 @@
 //   - Same state, same tables, same events in the same order: same outputs.
 //   - A Step that returns an error has changed no state and emitted nothing.
 //   - Values given to Put may be mutated later only if Put is called again
-//     before the next commit; data given to Emit is not touched again.
+//     before the next commit.
 package step
 
 import (
@@ -51,8 +51,8 @@ type Tx interface {
 	Put(key []byte, value any)
 	// Delete removes key; its tombstone is written with the commit.
 	Delete(key []byte)
-	// Emit sends e to topic with the commit. The record key is e.Key. e itself
-	// is copied and may be used again; its data and extensions may not.
+	// Emit sends e to topic with the commit. The record key is e.Key. e is copied
+	// with its data and may be used again; its extensions may not.
 	Emit(topic string, e *events.Event)
 	// Observe tells the engine the event time (ms since the epoch) of the event
 	// being stepped; it moves the watermark unless the event came from an

@@ -21,6 +21,13 @@ func (s *session) changelog(rec *kgo.Record, key, value []byte) {
 	rec.Headers = rec.Headers[:0]
 }
 
+// What the values of an event's headers, and a value of the state, take at most as
+// a rule, in bytes.
+const (
+	headersRoom = 512
+	valueRoom   = 16 << 10
+)
+
 // emit produces one event of the function.
 func (s *session) emit(topic string, e *events.Event) error {
 	if err := s.begin(); err != nil {
@@ -31,7 +38,7 @@ func (s *session) emit(topic string, e *events.Event) error {
 		return fmt.Errorf("%s emitted to %q, which is not among its outputs", s.options.Definition.Name, topic)
 	}
 	rec := s.records.next()
-	kafkarecord.Write(e, rec)
+	s.records.took(kafkarecord.Append(s.records.room(len(e.Data)+headersRoom), e, rec))
 	if s.trace.Parent != "" {
 		rec.Headers = traceHeaders(rec.Headers, s.trace)
 	}
@@ -152,17 +159,16 @@ func (s *session) writeChanges(ctx context.Context) error {
 			s.tally.Deleted++
 		}
 		if v := d.entry.value; v != nil {
-			start := len(s.records.bytes)
+			room := s.records.room(valueRoom)
 			if at, ok := v.(seenAt); ok {
-				s.records.bytes = binary.AppendVarint(s.records.bytes, int64(at))
+				value = s.records.took(binary.AppendVarint(room, int64(at)))
 			} else {
 				codec, ok := c.def.Codecs[d.key[0]]
 				if !ok {
 					return fmt.Errorf("%s put a value at a key of kind %#x, for which it has no codec", c.def.Name, d.key[0])
 				}
-				s.records.bytes = codec.Append(s.records.bytes, v)
+				value = s.records.took(codec.Append(room, v))
 			}
-			value = s.records.bytes[start:len(s.records.bytes):len(s.records.bytes)]
 			c.state.written(d.entry, len(d.key)+len(value))
 		} else {
 			c.state.written(d.entry, 0)

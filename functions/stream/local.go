@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"sync"
 	"time"
 
@@ -39,7 +40,9 @@ func NewLocal(def step.Definition, limits Limits, observer Observer) *Local {
 	l.core = newCore(&def, limits, 0, 1)
 	l.core.out = func(topic string, e *events.Event) error {
 		l.tally.output(topic)
-		l.emitted = append(l.emitted, l.trace.on(e))
+		emitted := l.trace.on(e)
+		emitted.Data = bytes.Clone(e.Data)
+		l.emitted = append(l.emitted, emitted)
 		return nil
 	}
 	partitions := map[string]int{}

@@ -13,13 +13,19 @@ import (
 type records struct {
 	chunks [][]kgo.Record
 	used   int
-	bytes  []byte
+
+	memory [][]byte // pieces of memoryChunk bytes, of length 0
+	filled int      // how many of them are full
+	bytes  []byte   // the one after them, with what is used of it
 
 	stampOf int64
 	stamps  []kgo.RecordHeader
 }
 
-const recordChunk = 256
+const (
+	recordChunk = 256
+	memoryChunk = 256 << 10
+)
 
 func (r *records) next() *kgo.Record {
 	chunk, i := r.used/recordChunk, r.used%recordChunk
@@ -32,10 +38,32 @@ func (r *records) next() *kgo.Record {
 	return rec
 }
 
-func (r *records) copyOf(s string) []byte {
+// room returns memory to append about n bytes to; took takes it back with them.
+func (r *records) room(n int) []byte {
+	if cap(r.bytes)-len(r.bytes) >= n {
+		return r.bytes
+	}
+	if r.bytes != nil {
+		r.filled++
+	}
+	if r.filled == len(r.memory) {
+		r.memory = append(r.memory, make([]byte, 0, max(n, memoryChunk)))
+	}
+	r.bytes = r.memory[r.filled]
+	return r.bytes
+}
+
+// took returns what was appended to what room returned.
+func (r *records) took(b []byte) []byte {
 	start := len(r.bytes)
-	r.bytes = append(r.bytes, s...)
-	return r.bytes[start:len(r.bytes):len(r.bytes)]
+	if cap(b) == cap(r.bytes) {
+		r.bytes = b
+	} // else it has outgrown the chunk and is memory of its own
+	return b[start:len(b):len(b)]
+}
+
+func (r *records) copyOf(s string) []byte {
+	return r.took(append(r.room(len(s)), s...))
 }
 
 // stampHeaders returns the headers of core's stamp, made anew when its watermark
@@ -57,8 +85,8 @@ func (r *records) reset() {
 	if len(r.chunks) > 256 {
 		r.chunks = r.chunks[:256]
 	}
-	if cap(r.bytes) > 16<<20 {
-		r.bytes = nil
+	if len(r.memory) > 128 {
+		r.memory = r.memory[:128]
 	}
-	r.bytes = r.bytes[:0]
+	r.filled, r.bytes = 0, nil
 }

@@ -148,7 +148,9 @@ func (tx *Tx) Emit(topic string, e *events.Event) {
 	if !slices.ContainsFunc(tx.def.Outputs, func(o step.Output) bool { return o.Topic == topic }) {
 		tx.t.Fatalf("emitted to %q, which the definition does not name", topic)
 	}
-	tx.Emitted = append(tx.Emitted, Emitted{topic, *e})
+	emitted := *e
+	emitted.Data = bytes.Clone(e.Data)
+	tx.Emitted = append(tx.Emitted, Emitted{topic, emitted})
 }
 
 // Take returns the events emitted to topic so far and forgets them.
