@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -20,6 +21,7 @@ import (
 	"datasurge/emulator/account"
 	"datasurge/emulator/chaos"
 	"datasurge/emulator/status"
+	functions "datasurge/functions/run"
 	"datasurge/knative"
 )
 
@@ -33,7 +35,8 @@ type runConfig struct {
 	duration  time.Duration // 0: until a signal
 	profile   string
 	rate      int
-	pace      int // times the bounds of a KafkaSource
+	speed     string // of event time under the profile handbook
+	pace      int    // times the bounds of a KafkaSource
 
 	programs    programs // by the name of the Service that they stand for
 	watch       bool     // follow changes of the manifests and the programs
@@ -50,6 +53,9 @@ const gcPercent = 50
 // labelDelay is after which time the truth about a transaction comes: soon, so
 // that one sees the loop close.
 const labelDelay = "2m"
+
+// handbookLabelDelay is that of the Handbook's protocol.
+const handbookLabelDelay = "168h"
 
 func parseRun(args []string, out io.Writer) (runConfig, error) {
 	c := runConfig{programs: make(programs)}
@@ -71,7 +77,8 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 	flags.StringVar(&c.kafkaAddr, "kafka-addr", "127.0.0.1:9092", "`host:port` of the embedded Kafka; with host 0.0.0.0 clients are told this machine's name")
 	flags.StringVar(&c.httpAddr, "http-addr", "127.0.0.1:8080", "`host:port` at which functions and sinks are reached")
 	flags.DurationVar(&c.duration, "duration", 0, "stop after this `time` (default: run until Ctrl-C)")
-	flags.StringVar(&c.profile, "profile", "live", "what is generated: live, or none, when somebody else produces")
+	flags.StringVar(&c.profile, "profile", "live", "what is generated: live, handbook (the data set of the Fraud Detection Handbook), or none, when somebody else produces")
+	flags.StringVar(&c.speed, "speed", "", "with --profile handbook, `seconds` of event time in a second, or max (default 3600: an hour)")
 	flags.IntVar(&c.rate, "rate", 1000, "transactions generated per second")
 	flags.IntVar(&c.pace, "pace", 1, "lift the bounds of a KafkaSource (99 events under way, ordered 250 a second) `times`, as if it had that many dispatchers")
 	flags.Func("exec", "`NAME=COMMAND` that stands for the image of the Service NAME, may be repeated: --exec enricher=\"python3 app.py\"", c.programs.set)
@@ -94,10 +101,12 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 		return c, errors.New("--watch: there is nothing to watch; -f names manifests, --exec programs")
 	case flags.NArg() > 0:
 		return c, fmt.Errorf("unexpected argument %q; emulator run -h lists the arguments", flags.Arg(0))
-	case c.profile == "handbook":
-		return c, errors.New("--profile handbook: this version does not have the Handbook's data set yet; want live or none")
-	case c.profile != "live" && c.profile != "none":
-		return c, fmt.Errorf("--profile %q: want live or none", c.profile)
+	case c.profile != "live" && c.profile != "handbook" && c.profile != "none":
+		return c, fmt.Errorf("--profile %q: want live, handbook or none", c.profile)
+	case c.speed != "" && c.profile != "handbook":
+		return c, errors.New("--speed is for --profile handbook: the event time of live is the clock's")
+	case c.speed != "" && new(functions.Speed).UnmarshalText([]byte(c.speed)) != nil:
+		return c, fmt.Errorf("--speed %q: want a number above 0, or max", c.speed)
 	case c.rate < 1:
 		return c, fmt.Errorf("--rate %d: want at least 1; --profile none generates nothing", c.rate)
 	case c.pace < 1 || c.pace > 100:
@@ -228,6 +237,13 @@ func (c *runConfig) overrides(s *knative.Service, brokers []string) map[string]s
 			"HOST":        "127.0.0.1",
 			"GOGC":        strconv.Itoa(gcPercent),
 		})
+		if c.profile == "handbook" {
+			maps.Copy(variables, map[string]string{
+				"SPEED":       cmp.Or(c.speed, "3600"),
+				"LABEL_DELAY": handbookLabelDelay,
+				"MAX_AHEAD":   "0",
+			})
+		}
 	}
 	if c.programs[s.Name] == nil {
 		variables[childEnv] = "1"

@@ -11,8 +11,12 @@ import (
 // Every field may be changed between two runs: the stream goes on under the new
 // configuration, and labels of older transactions come as they were decided then.
 type Config struct {
-	// Profile is what is generated: "live".
+	// Profile is what is generated: "live" or "handbook".
 	Profile string
+	// Speed is how many seconds of event time pass in a second under the profile
+	// handbook; 0 is as fast as it goes. What follows up to LabelDelay is for the
+	// profile live.
+	Speed float64
 	// Rate is how many transactions a second are made, by all tasks together.
 	// From 0.001 a task to 1,000,000.
 	Rate float64
@@ -34,7 +38,8 @@ type Config struct {
 	// LabelDelay is how much later than its transaction a label comes.
 	LabelDelay time.Duration
 	// CatchUp is the longest pause that is made up for by a burst. After a longer
-	// one the stream goes on from now, and what is missing is skipped.
+	// one the stream goes on from now, and what is missing is skipped; that of the
+	// profile handbook goes on where it was.
 	CatchUp time.Duration
 	// MaxBatch bounds the transactions, and the labels, of one Tick.
 	MaxBatch int
@@ -57,10 +62,15 @@ func (nobody) Skipped(uint64) {}
 // ProfileLive makes transactions whose event time is now.
 const ProfileLive = "live"
 
+// ProfileHandbook makes the data set of the Fraud Detection Handbook, see package
+// handbook.
+const ProfileHandbook = "handbook"
+
 // DefaultConfig is 1,000 transactions a second and labels after 7 days.
 func DefaultConfig() Config {
 	return Config{
 		Profile:    ProfileLive,
+		Speed:      1,
 		Rate:       1000,
 		Seed:       1,
 		Tasks:      1,
@@ -75,8 +85,10 @@ func DefaultConfig() Config {
 func (c Config) validate() error {
 	const most = 10_000_000
 	switch {
-	case c.Profile != ProfileLive:
-		return fmt.Errorf("there is no profile %q, only %q", c.Profile, ProfileLive)
+	case c.Profile != ProfileLive && c.Profile != ProfileHandbook:
+		return fmt.Errorf("there is no profile %q, only %q and %q", c.Profile, ProfileLive, ProfileHandbook)
+	case !(c.Speed >= 0 && c.Speed <= 1e9):
+		return fmt.Errorf("a speed of %v, it must be from 0 (as fast as it goes) to 1e9", c.Speed)
 	case c.Tasks < 1:
 		return fmt.Errorf("%d tasks, there must be at least one", c.Tasks)
 	case !(c.Rate >= 0.001*float64(c.Tasks) && c.Rate <= 1e6):

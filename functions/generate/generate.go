@@ -31,6 +31,10 @@ func Definition(cfg Config) (step.Definition, error) {
 	if err != nil {
 		return step.Definition{}, err
 	}
+	create := func(task step.Task) step.Function { return newGenerator(cfg, current, task) }
+	if cfg.Profile == ProfileHandbook {
+		create = func(task step.Task) step.Function { return newReplay(cfg, task) }
+	}
 	return step.Definition{
 		Name: "generate",
 		Outputs: []step.Output{
@@ -46,7 +50,7 @@ func Definition(cfg Config) (step.Definition, error) {
 			kindSegment:  {Append: appendSegment, Parse: parseSegment},
 		},
 		TickEvery: 20 * time.Millisecond,
-		New:       func(task step.Task) step.Function { return newGenerator(cfg, current, task) },
+		New:       create,
 	}, nil
 }
 
@@ -86,7 +90,10 @@ func newGenerator(cfg Config, current *world, task step.Task) *generator {
 }
 
 // Step implements step.Function. generate has no input.
-func (g *generator) Step(_ step.Tx, e *events.Event) error {
+func (g *generator) Step(_ step.Tx, e *events.Event) error { return refuse(e) }
+
+// refuse says that generate has no input.
+func refuse(e *events.Event) error {
 	return &events.InvalidError{Path: "type", Reason: fmt.Sprintf("is %q, but generate takes no events", e.Type)}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
@@ -45,7 +46,8 @@ type Config struct {
 	Lateness   time.Duration `envconfig:"LATENESS" default:"10s" desc:"aggregate: how long after its end a window takes late events"`
 	LabelDelay time.Duration `envconfig:"LABEL_DELAY" default:"168h" desc:"generate and aggregate: how long after its transaction a label comes"`
 
-	Profile   string `envconfig:"PROFILE" default:"live" desc:"generate: live (event time is now)"`
+	Profile   string `envconfig:"PROFILE" default:"live" desc:"generate: live (event time is now), or handbook (the data set of the Fraud Detection Handbook, in 2018)"`
+	Speed     Speed  `envconfig:"SPEED" default:"1" desc:"generate: seconds of event time in a second under the profile handbook, or max"`
 	Rate      int    `envconfig:"RATE" default:"1000" desc:"generate: transactions per second"`
 	Seed      uint64 `envconfig:"SEED" default:"1" desc:"generate: seed of the random numbers"`
 	Customers int    `envconfig:"CUSTOMERS" default:"0" desc:"generate: number of customers; 0: 80 for each transaction a second"`
@@ -69,6 +71,24 @@ type SASLConfig struct {
 	Mechanism string `envconfig:"MECHANISM" desc:"PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty: none"`
 	Username  string `envconfig:"USERNAME" desc:"user name for SASL"`
 	Password  Secret `envconfig:"PASSWORD" desc:"password for SASL; never logged"`
+}
+
+// Speed is how many seconds of event time pass in a second; 0, written max, is as
+// fast as it goes.
+type Speed float64
+
+// UnmarshalText reads a number above 0, or max.
+func (s *Speed) UnmarshalText(text []byte) error {
+	if string(text) == "max" {
+		*s = 0
+		return nil
+	}
+	x, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || !(x > 0 && x <= 1e9) {
+		return fmt.Errorf("%q is no speed: want a number above 0, or max", text)
+	}
+	*s = Speed(x)
+	return nil
 }
 
 // Secret is a string that no formatting shows.

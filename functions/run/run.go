@@ -125,7 +125,7 @@ func Definition(c *Config, m *metrics.Metrics) (step.Definition, error) {
 	switch c.Function {
 	case "generate":
 		g := generate.DefaultConfig()
-		g.Profile, g.Rate, g.Seed = c.Profile, float64(c.Rate), c.Seed
+		g.Profile, g.Speed, g.Rate, g.Seed = c.Profile, float64(c.Speed), float64(c.Rate), c.Seed
 		g.Customers, g.Merchants, g.LabelDelay = c.Customers, c.Merchants, c.LabelDelay
 		g.Observer = m
 		return generate.Definition(g)
