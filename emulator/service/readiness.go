@@ -15,7 +15,7 @@ const (
 	probeTimeout  = 2 * time.Second
 	probeFailures = 3 // in a row, until a ready instance is not ready any more
 	// sayUnready is after how long an instance that is not ready is worth a word.
-	sayUnready = 10 * time.Second
+	sayUnready = 5 * time.Second
 )
 
 // watchReadiness probes an instance until stop is closed, and returns for how

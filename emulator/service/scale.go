@@ -128,6 +128,7 @@ type meter struct {
 	last     time.Time     // when the area was last brought up to date
 	since    time.Time     // when the average was last taken
 	area     time.Duration // requests times time since then
+	came     bool          // a request has, since then
 }
 
 // add adds to the number of requests.
@@ -135,7 +136,11 @@ func (m *meter) add(now time.Time, n int) {
 	m.area += time.Duration(m.requests) * now.Sub(m.last)
 	m.last = now
 	m.requests += n
+	m.came = m.came || n > 0
 }
+
+// least is the load of requests that took no time at all: it is not none.
+const least = 1e-9
 
 // take returns the average since it was last called.
 func (m *meter) take(now time.Time) float64 {
@@ -145,7 +150,10 @@ func (m *meter) take(now time.Time) float64 {
 	if elapsed > 0 {
 		load = float64(m.area) / float64(elapsed)
 	}
-	m.area, m.since = 0, now
+	if m.came {
+		load = max(load, least)
+	}
+	m.area, m.since, m.came = 0, now, false
 	return load
 }
 
@@ -172,11 +180,11 @@ func (s *Service) rescale(now time.Time) {
 		return
 	}
 	n := r.scaler.decide(now, load, len(r.ready))
+	if n == 0 && s.mu.meter.requests > 0 {
+		n = 1 // one has come since
+	}
 	if n == len(r.slots) {
 		return
-	}
-	if len(r.slots) == 0 && s.mu.meter.requests == 0 {
-		return // it sleeps, and only a request wakes it
 	}
 	r.cfg.Logger.Info("number of instances", "service", s.name, "from", len(r.slots), "to", n, "requests", math.Round(average(r.scaler.loads)*10)/10)
 	r.scale(n)

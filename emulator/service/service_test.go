@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"datasurge/emulator/golden"
 	"datasurge/knative"
 )
 
@@ -25,7 +26,7 @@ import (
 func TestMain(m *testing.M) {
 	switch b := os.Getenv("BEHAVIOUR"); b {
 	case "":
-		os.Exit(m.Run())
+		os.Exit(golden.Main(m))
 	case "die":
 		fmt.Fprintln(os.Stderr, "cannot go on")
 		os.Exit(3)
@@ -194,6 +195,7 @@ func get(t *testing.T, url string) string {
 }
 
 func TestEnvironment(t *testing.T) {
+	golden.Row(t, 32, golden.FromSourceReading)
 	t.Setenv("KAFKA_BROKERS", "the user's own")
 	s, r := start(t, "serve", knative.Service{Object: knative.Object{Name: "enrich"}}, map[string]string{"OVER": "ours"})
 	url := acquire(t, s)
