@@ -48,6 +48,7 @@ var layers = map[string][]string{
 
 	"knative":            {},
 	"knative/topic":      {"knative"},
+	"monitoring/compose": {},
 	"emulator/account":   {"events", "events/kafkarecord", "functions/window"},
 	"emulator/broker":    {},
 	"emulator/chaos":     {},
