@@ -500,7 +500,7 @@ func TestTail(t *testing.T) {
 	defer cancel()
 	out, done := output(t), make(chan int, 1)
 	go func() {
-		done <- execute(ctx, []string{"tail", events.TopicDeadLetters, "--from-start", "--key", "k", "--data-dir", r.dir}, out, io.Discard)
+		done <- execute(ctx, []string{"tail", events.TopicDeadLetters, "--from", "beginning", "--key", "k", "--data-dir", r.dir}, out, io.Discard)
 	}()
 	eventually(t, "the event", nil, func() bool { return strings.Contains(content(t, out), ` k a.type {"a":1}`) })
 	cancel()
