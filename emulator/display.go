@@ -29,7 +29,7 @@ type display struct {
 	last    time.Time
 	records map[string]int64
 	outputs map[string]int64
-	sources map[string]source.Stats // by the name of the KafkaSource
+	sources map[string]source.Stats // by kind and name
 	said    int64                   // anomalies
 }
 
@@ -92,7 +92,7 @@ func (d *display) snapshot() *status.Snapshot {
 	set, services, sources := d.e.running()
 	stats := make(map[string]source.Stats, len(sources))
 	for _, src := range sources {
-		stats[src.spec.Name] = src.Stats()
+		stats[src.spec.String()] = src.Stats()
 	}
 	for _, svc := range inFlowOrder(set, services) {
 		f := status.Function{Name: svc.Name(), Instances: svc.Size()}
@@ -105,7 +105,7 @@ func (d *display) snapshot() *status.Snapshot {
 				continue
 			}
 			f.Source = true
-			now, before := stats[spec.Name], d.sources[spec.Name]
+			now, before := stats[spec.String()], d.sources[spec.String()]
 			f.In += float64(now.Delivered-before.Delivered) / seconds
 			f.Failed += now.Failed
 			f.DeadLetters += now.DeadLetters

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"datasurge/emulator/datadir"
 	"datasurge/emulator/dispatch"
 	"datasurge/emulator/ownership"
+	"datasurge/emulator/ping"
 	"datasurge/emulator/service"
 	"datasurge/emulator/sink"
 	"datasurge/emulator/source"
@@ -39,6 +41,9 @@ import (
 //	                  │                        │ HTTP
 //	                  └─ HTTP ─▶ Service ──────┘
 //	                             processes, which read and write Kafka themselves
+//
+// A KafkaChannel or Broker is a KafkaSink with a topic of its own, a Subscription
+// or Trigger a KafkaSource that passes replies on (eventing.go).
 type emulator struct {
 	config  runConfig
 	screen  *status.Screen
@@ -61,6 +66,7 @@ type emulator struct {
 	routes      *routes
 	owners      *ownership.Registry
 	follower    *status.Follower
+	pings       []*ping.Source
 	serving     sync.WaitGroup
 
 	faults *faults       // nil without --chaos
@@ -138,6 +144,12 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 		return e, err
 	}
 	if err := e.startSources(ctx); err != nil {
+		return e, err
+	}
+	if err := e.startSubscribers(ctx); err != nil {
+		return e, err
+	}
+	if err := e.startPings(); err != nil {
 		return e, err
 	}
 	e.setDisplay(newDisplay(e))
@@ -242,7 +254,7 @@ func (e *emulator) makeTopics(ctx context.Context, set *knative.Set) (map[string
 	if e.embedded() {
 		config = broker.TopicConfig
 	}
-	if err := topic.Create(ctx, e.admin, set.Topics, config); err != nil {
+	if err := topic.Create(ctx, e.admin, set.AllTopics(), config); err != nil {
 		return nil, err
 	}
 	listed, err := e.admin.ListTopics(ctx)
@@ -271,6 +283,7 @@ func (e *emulator) startSinks() error {
 	for _, s := range e.set.Sinks {
 		e.routes.setSink(s, sink.New(s, client, e.log))
 	}
+	e.startReceivers()
 	return nil
 }
 
@@ -305,10 +318,12 @@ func (e *emulator) serviceConfig(s *knative.Service) service.Config {
 	if c := e.config.programs[s.Name]; c != nil {
 		command = c
 	}
+	env := e.config.overrides(s, e.kafkaAddr)
+	maps.Copy(env, e.binding(s))
 	return service.Config{
 		Service:     s,
 		Command:     command,
-		Env:         e.config.overrides(s, e.kafkaAddr),
+		Env:         env,
 		ScaleToZero: e.config.scaleToZero,
 		InstanceEnv: func(id string) map[string]string {
 			if !e.embedded() || function == "" {
@@ -345,19 +360,15 @@ func (e *emulator) startSources(ctx context.Context) error {
 }
 
 func (e *emulator) startSource(ctx context.Context, s *knative.KafkaSource) error {
-	target, err := e.target(&s.Object, "spec.sink", s.Sink)
-	if err != nil {
+	spec := source.ForKafkaSource(s)
+	if err := e.resolveEgress(&spec, "spec.sink", s.Sink); err != nil {
 		return err
 	}
-	spec := source.ForKafkaSource(s)
-	spec.Subscriber = target
-	if d := s.Delivery.DeadLetterSink; d != nil {
-		t, err := e.target(&s.Object, "spec.delivery.deadLetterSink", *d)
-		if err != nil {
-			return err
-		}
-		spec.DeadLetter = &t
-	}
+	return e.openSource(ctx, s, spec)
+}
+
+// openSource starts a dispatcher. s is what it delivers, spec how.
+func (e *emulator) openSource(ctx context.Context, s *knative.KafkaSource, spec source.Spec) error {
 	d, err := source.Open(ctx, source.Config{
 		Spec: spec, Kafka: e.kafka, Alone: e.embedded(),
 		Pace: e.config.pace, Transport: e.strike(s.Name, e.routes.mesh(dispatch.NewTransport(e.config.pace, nil))), Logger: e.log,
@@ -374,20 +385,21 @@ func (e *emulator) startSource(ctx context.Context, s *knative.KafkaSource) erro
 // target resolves a destination: a Service has the address that it has on a
 // cluster, which the mesh knows.
 func (e *emulator) target(o *knative.Object, field string, d knative.Destination) (dispatch.Target, error) {
-	if d.Ref == nil {
-		return dispatch.Target{URL: d.URI}, nil
-	}
-	path := ""
-	if d.URI != "" {
-		path = "/" + strings.TrimPrefix(d.URI, "/")
-	}
-	if d.Ref.Kind == "KafkaSink" {
-		return dispatch.Target{URL: e.baseURL + "/" + d.Ref.Namespace + "/" + d.Ref.Name + path}, nil
+	if d.Ref == nil || d.Ref.Kind != "Service" {
+		return dispatch.Target{URL: e.address(d)}, nil
 	}
 	if e.routes.service(d.Ref.Name) == nil {
 		return dispatch.Target{}, o.Errorf(field, "the Service %s is not run", d.Ref.Name)
 	}
-	return dispatch.Target{URL: clusterURL(d.Ref.Namespace, d.Ref.Name) + path}, nil
+	return dispatch.Target{URL: clusterURL(d.Ref.Namespace, d.Ref.Name) + relative(d.URI)}, nil
+}
+
+// relative is the path of a destination below the object that it refers to.
+func relative(uri string) string {
+	if uri == "" {
+		return ""
+	}
+	return "/" + strings.TrimPrefix(uri, "/")
 }
 
 // serve serves the HTTP address.
@@ -395,7 +407,7 @@ func (e *emulator) serve(l net.Listener) {
 	e.server = &http.Server{
 		Handler:           e.routes,
 		ReadHeaderTimeout: 10 * time.Second,
-		MaxHeaderBytes:    8 << 10,
+		MaxHeaderBytes:    64 << 10, // a sink has a bound of its own
 		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
 	}
 	e.serving.Go(func() {
@@ -420,8 +432,8 @@ func (e *emulator) listing() string {
 	for _, name := range e.routes.serviceNames() {
 		fmt.Fprintf(&b, "  %s/%s\n", e.baseURL, name)
 	}
-	b.WriteString("\nKafkaSinks (POST a CloudEvent):\n")
-	for _, name := range e.routes.sinkPaths() {
+	b.WriteString("\nKafkaSinks, KafkaChannels and Brokers (POST a CloudEvent):\n")
+	for _, name := range e.routes.receiverPaths() {
 		fmt.Fprintf(&b, "  %s/%s\n", e.baseURL, name)
 	}
 	return b.String()
@@ -466,13 +478,7 @@ func (e *emulator) running() (*knative.Set, []*service.Service, []*delivery) {
 // shownTopics are the topics of the status: all but the changelogs.
 func (e *emulator) shownTopics() []string {
 	set, _, _ := e.running()
-	var names []string
-	for _, t := range set.Topics {
-		if !strings.HasSuffix(t.Topic, changelogSuffix) {
-			names = append(names, t.Topic)
-		}
-	}
-	return names
+	return slices.DeleteFunc(topics(set), func(name string) bool { return strings.HasSuffix(name, changelogSuffix) })
 }
 
 // quiet lets a Kafka client's warnings through, and nothing below.

@@ -26,6 +26,8 @@ import (
 //	/                                what there is
 //	/{function}[/...]                a ready instance of the function
 //	/{namespace}/{sink}              a KafkaSink
+//	/_channel/{namespace}/{channel}  a KafkaChannel
+//	/_broker/{namespace}/{broker}    a Broker
 //	/_assign/{function}/{instance}   which partitions an instance owns
 //
 // A function's name goes before a namespace of the same name.
@@ -37,15 +39,17 @@ type routes struct {
 
 	mu       sync.RWMutex
 	services map[string]*service.Service
-	sinks    map[string]*sink.Handler // by namespace/name
+	// receivers are those of KafkaSinks, KafkaChannels and Brokers, by their path
+	// without the first slash.
+	receivers map[string]*sink.Handler
 }
 
 func newRoutes(set *knative.Set, owners *ownership.Registry, transport http.RoundTripper, log *slog.Logger) *routes {
 	r := &routes{
-		services: make(map[string]*service.Service),
-		sinks:    make(map[string]*sink.Handler),
-		owners:   owners,
-		assign:   http.NewServeMux(),
+		services:  make(map[string]*service.Service),
+		receivers: make(map[string]*sink.Handler),
+		owners:    owners,
+		assign:    http.NewServeMux(),
 	}
 	r.assign.Handle("GET /_assign/{function}/{instance}", owners)
 	r.proxy = &httputil.ReverseProxy{
@@ -99,24 +103,29 @@ func (r *routes) serviceNames() []string {
 
 // setSink makes a KafkaSink known; nil forgets it.
 func (r *routes) setSink(s *knative.KafkaSink, h *sink.Handler) {
+	r.setReceiver(s.Namespace+"/"+s.Name, h)
+}
+
+// setReceiver makes what takes events at a path known; nil forgets it.
+func (r *routes) setReceiver(path string, h *sink.Handler) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	path := s.Namespace + "/" + s.Name
-	if r.sinks[path] = h; h == nil {
-		delete(r.sinks, path)
+	if r.receivers[path] = h; h == nil {
+		delete(r.receivers, path)
 	}
 }
 
-func (r *routes) sink(path string) *sink.Handler {
+// receiver returns what takes events at /path, nil when nothing does.
+func (r *routes) receiver(path string) *sink.Handler {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.sinks[path]
+	return r.receivers[strings.TrimPrefix(path, "/")]
 }
 
-func (r *routes) sinkPaths() []string {
+func (r *routes) receiverPaths() []string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return slices.Sorted(maps.Keys(r.sinks))
+	return slices.Sorted(maps.Keys(r.receivers))
 }
 
 // ServeHTTP implements http.Handler.
@@ -135,11 +144,12 @@ func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.forward(w, req, s, "/"+rest)
 		return
 	}
-	if h := r.sink(path); h != nil {
-		h.ServeHTTP(w, req)
+	if rest == "" && req.Method == http.MethodGet && name != "healthz" && name != "readyz" {
+		// Somebody who looks around.
+		http.Error(w, fmt.Sprintf("there is nothing at %s; GET / lists what there is", req.URL.Path), http.StatusNotFound)
 		return
 	}
-	http.Error(w, fmt.Sprintf("there is nothing at %s; GET / lists what there is", req.URL.Path), http.StatusNotFound)
+	sink.Receiver{Find: r.receiver}.ServeHTTP(w, req)
 }
 
 func (r *routes) forward(w http.ResponseWriter, req *http.Request, s *service.Service, path string) {

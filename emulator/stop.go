@@ -33,6 +33,9 @@ func (e *emulator) stop() error {
 	if e.display != nil {
 		e.display.close()
 	}
+	for _, p := range e.pings {
+		p.Close()
+	}
 	var producers sync.WaitGroup
 	fed := e.fedServices()
 	for _, s := range e.services {
@@ -96,9 +99,9 @@ func (e *emulator) stop() error {
 // fedServices are the services that a source delivers to.
 func (e *emulator) fedServices() map[string]bool {
 	fed := make(map[string]bool)
-	for _, s := range e.set.Sources {
-		if s.Sink.Ref != nil && s.Sink.Ref.Kind == "Service" {
-			fed[s.Sink.Ref.Name] = true
+	for _, s := range e.sources {
+		if ref := s.spec.Sink.Ref; ref != nil && ref.Kind == "Service" {
+			fed[ref.Name] = true
 		}
 	}
 	return fed

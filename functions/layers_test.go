@@ -58,6 +58,7 @@ var layers = map[string][]string{
 	"emulator/rulebook":  {"events", "events/kafkarecord", "functions/detect", "functions/detect/rules"},
 	"emulator/ownership": {},
 	"emulator/service":   {"knative"},
+	"emulator/ping":      {"knative"},
 	"emulator/sink":      {"knative", "events", "events/kafkarecord"},
 	"emulator/source":    {"knative", "events", "events/kafkarecord", "emulator/dispatch"},
 	"emulator/status":    {"events", "events/kafkarecord"},
@@ -65,7 +66,7 @@ var layers = map[string][]string{
 	"emulator/bench":     {"events", "events/kafkarecord"},
 	"emulator": {
 		"knative", "events", "events/kafkarecord", "functions/run", "functions/window", "emulator/account", "emulator/bench", "emulator/chaos", "emulator/broker", "emulator/datadir", "emulator/dispatch",
-		"emulator/ownership", "emulator/rulebook", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
+		"emulator/ownership", "emulator/ping", "emulator/rulebook", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
 	},
 }
 

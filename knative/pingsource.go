@@ -21,8 +21,9 @@ import (
 // PingSource sends an event by the clock.
 type PingSource struct {
 	Object
-	// Next returns the time of the first event after a time.
-	Next func(time.Time) time.Time
+	// Schedule as robfig/cron reads it, with CRON_TZ, which is UTC when the
+	// manifest names no time zone.
+	Schedule string
 	// ContentType of the data; "" without data.
 	ContentType string
 	// Data of each event; nil: none.
@@ -51,11 +52,10 @@ func readPingSource(root *yaml.Node, o *Object) (*PingSource, error) {
 		return nil, err
 	}
 	p := &PingSource{}
-	schedule, err := parseSchedule(&spec, o)
-	if err != nil {
+	var err error
+	if p.Schedule, err = readSchedule(&spec, o); err != nil {
 		return nil, err
 	}
-	p.Next = schedule.Next
 	if err := p.readData(&spec, o); err != nil {
 		return nil, err
 	}
@@ -72,27 +72,36 @@ func readPingSource(root *yaml.Node, o *Object) (*PingSource, error) {
 	return p, nil
 }
 
-func parseSchedule(spec *pingSourceSpec, o *Object) (cron.Schedule, error) {
+// Next returns the time of the first event after t.
+func (p *PingSource) Next(t time.Time) time.Time {
+	s, err := cron.ParseStandard(p.Schedule)
+	if err != nil {
+		panic("knative: a schedule that was read: " + err.Error())
+	}
+	return s.Next(t)
+}
+
+func readSchedule(spec *pingSourceSpec, o *Object) (string, error) {
 	switch {
 	case spec.Schedule == "":
-		return nil, o.Errorf("spec.schedule", "is missing")
+		return "", o.Errorf("spec.schedule", "is missing")
 	case strings.Contains(spec.Schedule, "@every"):
-		return nil, o.Errorf("spec.schedule", "@every is refused by a cluster; want five fields (minute, hour, day, month, day of the week)")
+		return "", o.Errorf("spec.schedule", "@every is refused by a cluster; want five fields (minute, hour, day, month, day of the week)")
 	case strings.Contains(spec.Schedule, "TZ="):
-		return nil, o.Errorf("spec.schedule", "want the time zone in spec.timezone")
+		return "", o.Errorf("spec.schedule", "want the time zone in spec.timezone")
 	}
 	zone := time.UTC
 	if spec.Timezone != "" {
 		var err error
 		if zone, err = time.LoadLocation(spec.Timezone); err != nil {
-			return nil, o.Errorf("spec.timezone", "%q is no time zone: %v", spec.Timezone, err)
+			return "", o.Errorf("spec.timezone", "%q is no time zone: %v", spec.Timezone, err)
 		}
 	}
-	s, err := cron.ParseStandard("CRON_TZ=" + zone.String() + " " + spec.Schedule)
-	if err != nil {
-		return nil, o.Errorf("spec.schedule", "%q is no schedule: %v", spec.Schedule, err)
+	schedule := "CRON_TZ=" + zone.String() + " " + spec.Schedule
+	if _, err := cron.ParseStandard(schedule); err != nil {
+		return "", o.Errorf("spec.schedule", "%q is no schedule: %v", spec.Schedule, err)
 	}
-	return s, nil
+	return schedule, nil
 }
 
 // readData reads the data, which is sent as it is written (makeEvent in

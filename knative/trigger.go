@@ -38,8 +38,8 @@ func (t *Trigger) ConsumerGroup() string { return "knative-trigger-" + t.Namespa
 // Filter is a condition on the attributes of an event: all of the parts that are
 // given hold. The zero value lets every event pass.
 type Filter struct {
-	// Exact, Prefix and Suffix compare attributes by name. An event without the
-	// attribute does not pass.
+	// Exact, Prefix and Suffix compare attributes by name. An empty value asks
+	// nothing.
 	Exact, Prefix, Suffix map[string]string
 	All, Any              []Filter
 	Not                   *Filter
@@ -106,16 +106,7 @@ func readTrigger(root *yaml.Node, o *Object) (*Trigger, error) {
 		if err := checkAttributes(spec.Filter.Attributes, o, "spec.filter.attributes"); err != nil {
 			return nil, err
 		}
-		// An empty value asks only that the attribute is there.
-		t.Filter.Exact = make(map[string]string)
-		t.Filter.Prefix = make(map[string]string)
-		for name, value := range spec.Filter.Attributes {
-			if value == "" {
-				t.Filter.Prefix[name] = ""
-			} else {
-				t.Filter.Exact[name] = value
-			}
-		}
+		t.Filter.Exact = spec.Filter.Attributes
 	}
 	if t.Subscriber, err = spec.Subscriber.resolve(o, "spec.subscriber"); err != nil {
 		return nil, err

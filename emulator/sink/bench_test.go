@@ -30,7 +30,8 @@ func BenchmarkKafkaSink(b *testing.B) {
 	kafka.CreateTopic(b, topic, 1, nil)
 	client := kafka.Client(b, Options()...)
 	sink := &knative.KafkaSink{Object: knative.Object{Name: "s", Namespace: "default"}, Topic: topic}
-	receiver := &Receiver{Handlers: map[string]*Handler{"/default/s": New(sink, client, slog.New(slog.DiscardHandler))}}
+	handler := New(sink, client, slog.New(slog.DiscardHandler))
+	receiver := Receiver{Find: func(string) *Handler { return handler }}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

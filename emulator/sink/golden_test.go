@@ -62,7 +62,7 @@ func replay(t *testing.T, b kafkatest.Backend, r *golden.Recording) {
 	for _, s := range set.Sinks {
 		handlers["/"+s.Namespace+"/"+s.Name] = New(s, client, slog.New(slog.DiscardHandler))
 	}
-	dial := serve(t, &Receiver{Handlers: handlers})
+	dial := serve(t, Receiver{Find: func(path string) *Handler { return handlers[path] }})
 	for i := range r.Then.Exchanges {
 		x := &r.Then.Exchanges[i]
 		if strings.Contains(x.Note, "broker killed 2 s before") {

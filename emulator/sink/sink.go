@@ -196,16 +196,16 @@ func headerSize(h http.Header) int {
 // Receiver serves the addresses of a number of sinks, and what the receiver
 // answers everywhere else.
 type Receiver struct {
-	// Handlers by the path /namespace/name. It must not change while requests
-	// are served.
-	Handlers map[string]*Handler
+	// Find returns the handler of a path, such as /namespace/name, nil when there
+	// is none.
+	Find func(path string) *Handler
 }
 
 // ServeHTTP finds the sink. The path is compared as it was sent: nothing in it
 // is decoded; one slash at its end does not matter.
-func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (r Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	path, _, _ := strings.Cut(req.RequestURI, "?")
-	h := r.Handlers[strings.TrimSuffix(path, "/")]
+	h := r.Find(strings.TrimSuffix(path, "/"))
 	switch {
 	case h != nil:
 		h.ServeHTTP(w, req)

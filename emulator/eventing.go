@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"datasurge/emulator/dispatch"
+	"datasurge/emulator/ping"
+	"datasurge/emulator/sink"
+	"datasurge/emulator/source"
+	"datasurge/knative"
+)
+
+// What Eventing does beside KafkaSource and KafkaSink: KafkaChannels and Brokers
+// are addresses whose events go to a topic, Subscriptions and Triggers consume
+// it. They are the same receiver and the same dispatcher.
+
+// The addresses of channels and brokers. On a cluster each is a host of its own.
+const (
+	channelPath = "_channel/"
+	brokerPath  = "_broker/"
+)
+
+// startReceivers makes the addresses of KafkaChannels and Brokers.
+func (e *emulator) startReceivers() {
+	for _, c := range e.set.Channels {
+		e.routes.setReceiver(channelPath+c.Namespace+"/"+c.Name, sink.ForTopic(c.String(), c.Topic(), e.sinks, e.log))
+	}
+	for _, b := range e.set.Brokers {
+		e.routes.setReceiver(brokerPath+b.Namespace+"/"+b.Name, sink.ForTopic(b.String(), b.Topic, e.sinks, e.log))
+	}
+}
+
+// startSubscribers starts the Subscriptions and Triggers.
+func (e *emulator) startSubscribers(ctx context.Context) error {
+	for _, s := range e.set.Subscriptions {
+		spec, err := e.subscription(s)
+		if err != nil {
+			return err
+		}
+		if err := e.openSource(ctx, asSource(spec, s.Subscriber, s.Delivery), spec); err != nil {
+			return err
+		}
+	}
+	for _, t := range e.set.Triggers {
+		spec, err := e.trigger(t)
+		if err != nil {
+			return err
+		}
+		if err := e.openSource(ctx, asSource(spec, t.Subscriber, t.Delivery), spec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asSource is the KafkaSource that delivers what a Subscription or Trigger does,
+// for those who ask what goes where.
+func asSource(spec source.Spec, subscriber knative.Destination, delivery knative.Delivery) *knative.KafkaSource {
+	return &knative.KafkaSource{
+		Object: *spec.Object, Topics: spec.Topics, ConsumerGroup: spec.Group, Consumers: 1,
+		Latest: spec.Latest, Ordered: spec.Ordered, Sink: subscriber, Delivery: delivery,
+	}
+}
+
+func (e *emulator) subscription(s *knative.Subscription) (source.Spec, error) {
+	spec := source.Spec{
+		Object: &s.Object, Topics: []string{e.set.Channel(s.Namespace, s.Channel).Topic()}, Group: s.ConsumerGroup(),
+		Ordered: true, Latest: true, Uncommitted: true, Egress: dispatch.Egress{Delivery: s.Delivery, Reply: dispatch.Discard()},
+	}
+	if s.Reply != nil {
+		reply, err := e.target(&s.Object, "spec.reply", *s.Reply)
+		if err != nil {
+			return spec, err
+		}
+		spec.Reply = dispatch.ReplyTo(reply)
+	}
+	return spec, e.resolveEgress(&spec, "spec.subscriber", s.Subscriber)
+}
+
+func (e *emulator) trigger(t *knative.Trigger) (source.Spec, error) {
+	spec := source.Spec{
+		Object: &t.Object, Topics: []string{e.set.Broker(t.Namespace, t.Broker).Topic}, Group: t.ConsumerGroup(),
+		Ordered: t.Ordered, Latest: true, Uncommitted: true,
+		Egress: dispatch.Egress{Delivery: t.Delivery, Reply: dispatch.ReplyToTopic(), Filter: filterOf(&t.Filter)},
+	}
+	return spec, e.resolveEgress(&spec, "spec.subscriber", t.Subscriber)
+}
+
+// resolveEgress fills in the destinations of a spec. field is the subscriber's.
+func (e *emulator) resolveEgress(spec *source.Spec, field string, subscriber knative.Destination) (err error) {
+	if spec.Subscriber, err = e.target(spec.Object, field, subscriber); err != nil {
+		return err
+	}
+	if d := spec.Delivery.DeadLetterSink; d != nil {
+		dead, err := e.target(spec.Object, "spec.delivery.deadLetterSink", *d)
+		if err != nil {
+			return err
+		}
+		spec.DeadLetter = &dead
+	}
+	return nil
+}
+
+// filterOf is the filter of a Trigger, nil when every event passes.
+func filterOf(f *knative.Filter) dispatch.Filter {
+	var all []dispatch.Filter
+	if len(f.Exact) > 0 {
+		all = append(all, dispatch.Exact(f.Exact))
+	}
+	if len(f.Prefix) > 0 {
+		all = append(all, dispatch.Prefix(f.Prefix))
+	}
+	if len(f.Suffix) > 0 {
+		all = append(all, dispatch.Suffix(f.Suffix))
+	}
+	all = append(all, filtersOf(f.All)...)
+	if len(f.Any) > 0 {
+		all = append(all, dispatch.Any(filtersOf(f.Any)...))
+	}
+	if f.Not != nil {
+		all = append(all, dispatch.Not(filterOf(f.Not)))
+	}
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	return dispatch.All(all...)
+}
+
+func filtersOf(list []knative.Filter) []dispatch.Filter {
+	filters := make([]dispatch.Filter, len(list))
+	for i := range list {
+		filters[i] = filterOf(&list[i])
+	}
+	return filters
+}
+
+// startPings starts the PingSources, when there is something to deliver to.
+func (e *emulator) startPings() error {
+	for _, p := range e.set.Pings {
+		target, err := e.target(&p.Object, "spec.sink", p.Sink)
+		if err != nil {
+			return err
+		}
+		e.pings = append(e.pings, ping.Start(ping.Config{
+			Source: p, URL: target.URL, Transport: e.routes.mesh(e.transport), Logger: e.log,
+		}))
+	}
+	return nil
+}
+
+// address is where a destination is reached from outside of the emulator, which
+// is where functions are.
+func (e *emulator) address(d knative.Destination) string {
+	if d.Ref == nil {
+		return d.URI
+	}
+	namespaced := d.Ref.Namespace + "/" + d.Ref.Name
+	path := ""
+	switch d.Ref.Kind {
+	case "Service":
+		path = d.Ref.Name
+	case "KafkaSink":
+		path = namespaced
+	case "KafkaChannel":
+		path = channelPath + namespaced
+	case "Broker":
+		path = brokerPath + namespaced
+	case "Sequence":
+		first := e.set.Sequence(d.Ref.Namespace, d.Ref.Name).Channels[0]
+		path = channelPath + first.Namespace + "/" + first.Name
+	}
+	return e.baseURL + "/" + path + relative(d.URI)
+}
+
+// binding are the variables that a SinkBinding gives a Service; none without one.
+func (e *emulator) binding(s *knative.Service) map[string]string {
+	b := e.set.Binding(s)
+	if b == nil {
+		return nil
+	}
+	return map[string]string{"K_SINK": e.address(b.Sink), "K_CE_OVERRIDES": b.Overrides}
+}
+
+// topics are the topics that are made: those that are declared, and those of
+// channels and brokers.
+func topics(set *knative.Set) []string {
+	var names []string
+	for _, t := range set.AllTopics() {
+		if !slices.Contains(names, t.Topic) {
+			names = append(names, t.Topic)
+		}
+	}
+	return names
+}
