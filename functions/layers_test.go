@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"functions/enrich":            {"events", "functions/step", "functions/window", "functions/enrich/reference"},
 	"functions/enrich/reference":  {"events"},
 	"functions/detect":            {"events", "functions/step", "functions/window", "functions/detect/rules"},
+	"functions/model":             {},
 	"functions/detect/rules":      {"events"},
 	"functions/aggregate":         {"events", "functions/step", "functions/window"},
 
@@ -73,7 +74,7 @@ var layers = map[string][]string{
 // pure packages have no I/O, no clock and no Kafka.
 var pure = []string{
 	"events", "events/internal/strictjson", "functions/step", "functions/window", "functions/generate", "functions/generate/handbook", "functions/enrich",
-	"functions/enrich/reference", "functions/detect", "functions/detect/rules", "functions/aggregate",
+	"functions/enrich/reference", "functions/detect", "functions/detect/rules", "functions/aggregate", "functions/model",
 }
 
 // impure maps imports that pure packages may not have to the reason.

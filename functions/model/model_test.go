@@ -1,0 +1,224 @@
+package model
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// examples makes n examples of which those are frauds that have a large first
+// feature, or a large second one without a third; the fourth says nothing.
+func examples(n int) *Examples {
+	r := rand.New(rand.NewPCG(1, 2))
+	e := &Examples{Names: []string{"amount", "risk", "refuted", "noise"}, Columns: make([][]float32, 4)}
+	for range n {
+		amount, risk, refuted := r.Float32(), r.Float32(), float32(r.IntN(2))
+		for f, x := range []float32{amount, risk, refuted, r.Float32()} {
+			e.Columns[f] = append(e.Columns[f], x)
+		}
+		e.Fraud = append(e.Fraud, amount > 0.95 || risk > 0.9 && refuted == 0)
+		e.Weight = append(e.Weight, 1)
+	}
+	return e
+}
+
+func (e *Examples) row(i int) []float32 {
+	var v []float32
+	for _, column := range e.Columns {
+		v = append(v, column[i])
+	}
+	return v
+}
+
+func trained(t testing.TB, e *Examples) *Model {
+	t.Helper()
+	m, err := Train(e, DefaultParams())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestTrainLearnsCombinations(t *testing.T) {
+	m := trained(t, examples(20_000))
+	for _, test := range []struct {
+		name  string
+		v     []float32
+		fraud bool
+	}{
+		{"large amount", []float32{0.99, 0.1, 1, 0.5}, true},
+		{"risk", []float32{0.3, 0.97, 0, 0.5}, true},
+		{"refuted risk", []float32{0.3, 0.97, 1, 0.5}, false},
+		{"nothing", []float32{0.3, 0.3, 0, 0.5}, false},
+	} {
+		if score := m.Score(test.v); (score > 0.5) != test.fraud {
+			t.Errorf("%s: score %.3f, fraud %v", test.name, score, test.fraud)
+		}
+	}
+	if m.Examples != 20_000 || m.Frauds < 1500 || m.Frauds > 2500 {
+		t.Errorf("%d examples, %d frauds", m.Examples, m.Frauds)
+	}
+}
+
+// A weight stands for as many examples.
+func TestTrainCountsWeights(t *testing.T) {
+	one, other := examples(500), &Examples{Names: examples(1).Names, Columns: make([][]float32, 4)}
+	for i := range one.Fraud {
+		one.Weight[i] = float32(1 + i%3)
+		for range 1 + i%3 {
+			for f := range one.Columns {
+				other.Columns[f] = append(other.Columns[f], one.Columns[f][i])
+			}
+			other.Fraud = append(other.Fraud, one.Fraud[i])
+			other.Weight = append(other.Weight, 1)
+		}
+	}
+	a, b := trained(t, one), trained(t, other)
+	if math.Abs(a.Prior-b.Prior) > 1e-12 {
+		t.Errorf("priors %v and %v", a.Prior, b.Prior)
+	}
+}
+
+func TestTrainIsAFunction(t *testing.T) {
+	a, b := trained(t, examples(3000)), trained(t, examples(3000))
+	if !bytes.Equal(a.Append(nil), b.Append(nil)) {
+		t.Error("two trainings gave two models")
+	}
+}
+
+func TestTrainRefuses(t *testing.T) {
+	genuine := examples(100)
+	clear(genuine.Fraud)
+	if _, err := Train(genuine, DefaultParams()); !errors.Is(err, ErrOneClass) {
+		t.Errorf("without frauds: %v", err)
+	}
+	if _, err := Train(&Examples{Names: []string{"x"}, Columns: [][]float32{nil}}, DefaultParams()); !errors.Is(err, ErrOneClass) {
+		t.Errorf("without examples: %v", err)
+	}
+	short := examples(100)
+	short.Columns[1] = short.Columns[1][:99]
+	if _, err := Train(short, DefaultParams()); err == nil {
+		t.Error("a column that is too short was taken")
+	}
+	p := DefaultParams()
+	p.Depth = MaxDepth + 1
+	if _, err := Train(examples(100), p); err == nil {
+		t.Error("too deep trees were taken")
+	}
+}
+
+// The contributions and the base add up to the logit.
+func TestContributionsAddUp(t *testing.T) {
+	e := examples(3000)
+	m := trained(t, e)
+	for i := range 200 {
+		v := e.row(i)
+		sum := m.Base()
+		for _, x := range m.Contributions(v) {
+			sum += x
+		}
+		if got, want := 1/(1+math.Exp(-sum)), m.Score(v); math.Abs(got-want) > 1e-9 {
+			t.Fatalf("example %d: contributions give %v, the score is %v", i, got, want)
+		}
+	}
+	risky := m.Contributions([]float32{0.3, 0.97, 0, 0.5})
+	if risky[1] < 1 || risky[1] < risky[0] || risky[1] < risky[3] {
+		t.Errorf("contributions %.2f: the risk should be the largest", risky)
+	}
+}
+
+func TestParseReadsWhatAppendWrote(t *testing.T) {
+	m := trained(t, examples(3000)).At(1_533_686_400_000)
+	got, err := Parse(m.Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(m, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	text := string(trained(t, examples(500)).Append(nil))
+	change := func(old, new string) string {
+		changed := strings.Replace(text, old, new, 1)
+		if changed == text {
+			t.Fatalf("there is no %s in %.300s", old, text)
+		}
+		return changed
+	}
+	for _, test := range []struct{ name, text, want string }{
+		{"nothing", "", "read a model"},
+		{"no JSON", "model", "read a model"},
+		{"cut off", text[:len(text)/2], "unexpected end"},
+		{"newer", change(`"format":1`, `"format":2`), "newer format"},
+		{"newer with fields that are not known", change(`"format":1`, `"format":2,"layers":3`), "newer format"},
+		{"unknown field", change(`"format":1`, `"format":1,"layers":3`), "layers"},
+		{"no format", change(`"format":1,`, ``), "format 0"},
+		{"changed number", change(`"frauds":`, `"frauds":1`), "was changed on its way"},
+		{"feature twice", change(`"risk"`, `"amount"`), "twice"},
+		{"no split", change(`"splits":[[`, `"splits":[[9,1],[`), "do not fit"},
+		{"another feature", change(`"splits":[[`, `"splits":[[9`), "there is none"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m, err := Parse([]byte(test.text))
+			if err == nil {
+				t.Fatalf("accepted %s", m.Version)
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %q does not say %q", err, test.want)
+			}
+		})
+	}
+	if _, err := Parse([]byte(change(`"format":1`, `"format":7`))); !errors.Is(err, ErrNewerFormat) {
+		t.Errorf("error %v is not ErrNewerFormat", err)
+	}
+}
+
+// FuzzParse: whatever is accepted can be scored, explained and written again.
+func FuzzParse(f *testing.F) {
+	e := examples(300)
+	m, err := Train(e, Params{Trees: 2, Depth: 2, Bins: 4, Rate: 0.5, Ridge: 1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(m.Append(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := Parse(data)
+		if err != nil {
+			return
+		}
+		v := make([]float32, len(m.Features))
+		m.Score(v)
+		m.Contributions(v)
+		if _, err := Parse(m.Append(nil)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func BenchmarkScore(b *testing.B) {
+	e := examples(20_000)
+	m := trained(b, e)
+	var rows [][]float32
+	for i := range 1000 {
+		rows = append(rows, e.row(i))
+	}
+	i := 0
+	for b.Loop() {
+		m.Score(rows[i%len(rows)])
+		i++
+	}
+}
+
+func BenchmarkTrain(b *testing.B) {
+	e := examples(100_000)
+	for b.Loop() {
+		trained(b, e)
+	}
+}
