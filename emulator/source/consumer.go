@@ -62,6 +62,8 @@ func (d *Dispatcher) connect(ctx context.Context) error {
 			kgo.Balancers(kgo.StickyBalancer()),
 			kgo.SessionTimeout(10*time.Second), kgo.HeartbeatInterval(3*time.Second),
 			kgo.RebalanceTimeout(rebalanceTimeout(&d.spec.Delivery)),
+			// A static member does not leave when its client is closed; see leave.
+			kgo.InstanceID(d.member),
 			kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 			kgo.OnPartitionsRevoked(d.revoked), kgo.OnPartitionsLost(d.forget),
 		)
@@ -225,6 +227,25 @@ func (d *Dispatcher) commitOffsets(offsets kadm.Offsets) error {
 		}
 	})
 	return failed
+}
+
+// leave leaves the group. Without it a member is in the group until its session
+// has timed out.
+func (d *Dispatcher) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	d.client.AllowRebalance()
+	err := d.client.LeaveGroupContext(ctx) // ends the heartbeats
+	if err == nil {
+		var left kadm.LeaveGroupResponses
+		left, err = d.admin.LeaveGroup(ctx, kadm.LeaveGroup(d.group).InstanceIDs(d.member).Reason("the source is closed"))
+		if err == nil {
+			err = left.Error()
+		}
+	}
+	if err != nil {
+		d.log.Warn("cannot leave the group, which waits for the member's session to time out", "group", d.group, "error", err)
+	}
 }
 
 // revoked commits what is finished of partitions that another member gets.

@@ -31,12 +31,12 @@ type bench struct {
 	kafka []kgo.Opt
 	admin *kadm.Client
 	c     *kgo.Client
-	sink  *sink
+	sink  *fakeSink
 	log   strings.Builder
 }
 
-// sink is a transport whose handler answers.
-type sink struct {
+// fakeSink is a transport whose handler answers.
+type fakeSink struct {
 	handle func(ctx context.Context, body string) (status int, err error)
 
 	mu       sync.Mutex
@@ -46,7 +46,7 @@ type sink struct {
 }
 
 // RoundTrip implements http.RoundTripper.
-func (s *sink) RoundTrip(req *http.Request) (*http.Response, error) {
+func (s *fakeSink) RoundTrip(req *http.Request) (*http.Response, error) {
 	b, err := io.ReadAll(req.Body)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (s *sink) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: make(http.Header), Body: http.NoBody, Request: req}, nil
 }
 
-func (s *sink) got() []string {
+func (s *fakeSink) got() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.bodies)
@@ -84,7 +84,7 @@ func fake(t *testing.T, partitions int32, fn func(t *testing.T, b *bench)) {
 			t.Fatal(err)
 		}
 		defer cluster.Close()
-		b := &bench{t: t, sink: new(sink), kafka: []kgo.Opt{kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.Dialer(network.DialContext)}}
+		b := &bench{t: t, sink: new(fakeSink), kafka: []kgo.Opt{kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.Dialer(network.DialContext)}}
 		b.c, err = kgo.NewClient(append(b.kafka, kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 		if err != nil {
 			t.Fatal(err)

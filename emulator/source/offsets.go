@@ -14,7 +14,8 @@ type partition struct {
 	// next is the position: the first offset that is not known to be done. A
 	// gap (an aborted record, a marker, a compacted record) is done.
 	next int64
-	// committed is the position that was last committed, -1 before the first.
+	// committed is the position that was last committed, at first that of the
+	// first record.
 	committed int64
 	// end is the offset after the last record that was received.
 	end int64
@@ -26,7 +27,7 @@ type progress struct {
 }
 
 func newPartition(topic string, number int32, next int64) *partition {
-	return &partition{topic: topic, number: number, next: next, committed: -1, end: next}
+	return &partition{topic: topic, number: number, next: next, committed: next, end: next}
 }
 
 // received notes that the record at offset is being worked on. Offsets only grow.

@@ -23,8 +23,8 @@ type queue struct {
 // when the one before has ended, with its repetitions and its dead letter.
 //
 // It does not poll while every partition that has ever had a record has some
-// waiting; a partition that is seen for the first time waits for that too. Else
-// it polls with the busy ones paused.
+// waiting, beside the one under way; a partition that is seen for the first time
+// waits for that too. Else it polls with the busy ones paused.
 func (d *Dispatcher) pollOrdered(ctx context.Context) {
 	tick := time.NewTicker(pollEvery / time.Duration(d.pace))
 	defer tick.Stop()
@@ -37,7 +37,7 @@ func (d *Dispatcher) pollOrdered(ctx context.Context) {
 		busy, idle := make(map[string][]int32), make(map[string][]int32)
 		d.mu.Lock()
 		for key, q := range d.mu.queues {
-			if q.busy {
+			if len(q.records) > 0 {
 				busy[key.topic] = append(busy[key.topic], key.partition)
 			} else {
 				idle[key.topic] = append(idle[key.topic], key.partition)

@@ -20,6 +20,7 @@ package source
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -60,6 +61,7 @@ type Dispatcher struct {
 	pace      int
 	log       *slog.Logger
 	group     string
+	member    string // of the group
 	client    *kgo.Client
 	admin     *kadm.Client
 	replies   *kgo.Client // nil: there are none to write
@@ -98,7 +100,7 @@ type topicPartition struct {
 func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{
 		spec: cfg.Spec, kafka: cfg.Kafka, alone: cfg.Alone, pace: max(1, cfg.Pace), log: cfg.Logger,
-		group: cfg.Spec.Group, stopCommits: make(chan struct{}),
+		group: cfg.Spec.Group, member: rand.Text(), stopCommits: make(chan struct{}),
 	}
 	if d.group == "" {
 		d.group = randomGroup()
@@ -157,6 +159,9 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		close(d.stopCommits)
 		d.committing.Wait()
 		d.commit()
+		if !d.alone {
+			d.leave()
+		}
 		d.closeClients()
 	})
 }
@@ -174,13 +179,6 @@ func (d *Dispatcher) Kill() {
 		d.polling.Wait()
 		d.underWay.Wait()
 		d.committing.Wait()
-		if !d.alone {
-			// To leave with a context that is done is to go without a word.
-			gone, cancel := context.WithCancel(context.Background())
-			cancel()
-			d.client.AllowRebalance()
-			_ = d.client.LeaveGroupContext(gone)
-		}
 		d.closeClients()
 	})
 }
