@@ -116,6 +116,27 @@ func NewRisk(r *MerchantRisk) Event {
 	}
 }
 
+// NewWindowStart returns the event that detect emits for w.
+func NewWindowStart(w *WindowStart) Event {
+	e := Event{ID: w.Key(), Source: SourceDetect, Type: TypeWindowStart, Subject: w.Window, Key: w.Key()}
+	e.DataContentType, e.Data = jsonType, AppendWindowStart(nil, w)
+	return e
+}
+
+// NewWindowPanes returns the event that detect emits for w.
+func NewWindowPanes(w *WindowPanes) Event {
+	e := Event{ID: w.Key(), Source: SourceDetect, Type: TypeWindowPanes, Subject: w.MerchantID, Key: w.Key()}
+	e.DataContentType, e.Data = jsonType, AppendWindowPanes(nil, w)
+	return e
+}
+
+// Deleted returns e without its data: the record that deletes e's key from a
+// table.
+func Deleted(e Event) Event {
+	e.DataContentType, e.Data = "", nil
+	return e
+}
+
 // NewLate returns the event that function emits for e, which it refused for
 // reason.
 func NewLate(function, reason string, e *Event) Event {

@@ -30,8 +30,9 @@ func testEnriched() Enriched {
 func testScored() Scored {
 	return Scored{
 		Enriched: testEnriched(), Score: 0.875, Flagged: true, Severity: "high",
-		Rules:   []FiredRule{{"large-transaction", 1}, {"velocity-minute", 3}},
-		RuleSet: "7c1e", ModelVersion: "baseline-1",
+		Rules:    []FiredRule{{ID: "large-transaction", Version: 1}, {ID: "velocity-minute", Version: 3, ExactFrom: 1767326645678}},
+		Decision: Review, Shadow: []FiredRule{{ID: "shadow", Version: 2}}, Suppressed: []FiredRule{{ID: "quiet", Version: 1}},
+		RuleSet: "7c1e", ListSet: "00ff", ModelVersion: "baseline-1",
 		Features: []Feature{{"amount", 91422.1}, {"count1m", 3}, {"amountOverMean", 12.5}, {"tiny", 1e-9}},
 	}
 }
@@ -235,7 +236,7 @@ func TestParseTransactionRefuses(t *testing.T) {
 }
 
 func TestParseRefusesInnerFields(t *testing.T) {
-	scored := string(AppendScored(nil, &Scored{Enriched: testEnriched(), Rules: []FiredRule{{"a", 1}, {"b", 2}}, Features: []Feature{{"x", 1}}}))
+	scored := string(AppendScored(nil, &Scored{Enriched: testEnriched(), Rules: []FiredRule{{ID: "a", Version: 1}, {ID: "b", Version: 2}}, Features: []Feature{{"x", 1}}}))
 	anomaly := string(AppendAnomaly(nil, &Anomaly{Scored: testScored(), Reasons: []Reason{{"a", "b"}}}))
 	risk := testRisk()
 	label := string(AppendLabel(nil, &Label{"t", "u", "m", 1767323045678, 1767323045679, true, ""}))
@@ -336,7 +337,7 @@ func (r random) scored() Scored {
 		Severity: pick(r, "", "low", "medium", "high", "critical"), RuleSet: r.text(10), ModelVersion: r.text(10),
 	}
 	for range r.IntN(4) {
-		s.Rules = append(s.Rules, FiredRule{r.id(), r.IntN(10)})
+		s.Rules = append(s.Rules, FiredRule{ID: r.id(), Version: r.IntN(10)})
 	}
 	for i := range r.IntN(40) {
 		s.Features = append(s.Features, Feature{string(rune('a'+i)) + r.text(10), pick(r, -1.0, 1) * r.float()})

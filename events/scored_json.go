@@ -52,8 +52,16 @@ func (d *decoder) scored(name string, t *Scored, amount, base *string) bool {
 		t.Flagged = d.boolean(fieldFlagged)
 	case "severity":
 		t.Severity = d.code(fieldSeverity, "", "low", "medium", "high", "critical")
+	case "decision":
+		t.Decision = d.code(fieldDecision, Approve, Review, Decline)
 	case "rules":
-		t.Rules = d.rules()
+		t.Rules = d.rules(ruleList{fieldRules, fieldRuleID, fieldRuleVersion, fieldRuleExactFrom})
+	case "shadow":
+		t.Shadow = d.rules(ruleList{fieldShadow, fieldShadowID, fieldShadowVersion, fieldShadowExactFrom})
+	case "suppressed":
+		t.Suppressed = d.rules(ruleList{fieldSuppressed, fieldSuppressedID, fieldSuppressedVersion, fieldSuppressedExactFrom})
+	case "listSet":
+		t.ListSet = d.text(fieldListSet, MaxTextBytes)
 	case "ruleSet":
 		t.RuleSet = d.text(fieldRuleSet, MaxTextBytes)
 	case "modelVersion":
@@ -70,13 +78,16 @@ func (d *decoder) scored(name string, t *Scored, amount, base *string) bool {
 	return true
 }
 
-func (d *decoder) rules() []FiredRule {
+// ruleList is the fields of a list of fired rules.
+type ruleList struct{ list, id, version, exactFrom field }
+
+func (d *decoder) rules(f ruleList) []FiredRule {
 	var rules []FiredRule
-	d.once(fieldRules)
+	d.once(f.list)
 	d.json.Array()
-	for d.more(fieldRules, len(rules), maxRules) {
+	for d.more(f.list, len(rules), maxRules) {
 		var rule FiredRule
-		d.seen &^= ruleFields
+		d.seen &^= 1<<f.id | 1<<f.version | 1<<f.exactFrom
 		var names strictjson.Names
 		d.json.Object()
 		for {
@@ -86,14 +97,16 @@ func (d *decoder) rules() []FiredRule {
 			}
 			switch name {
 			case "id":
-				rule.ID = d.id(fieldRuleID)
+				rule.ID = d.id(f.id)
 			case "version":
-				rule.Version = int(d.integerIn(fieldRuleVersion, 0, math.MaxInt32))
+				rule.Version = int(d.integerIn(f.version, 0, math.MaxInt32))
+			case "exactFrom":
+				rule.ExactFrom = d.millis(f.exactFrom)
 			default:
-				d.unknown(&names, name, "$.rules")
+				d.unknown(&names, name, "$."+d.paths[f.list])
 			}
 		}
-		d.require(ruleFields)
+		d.require(1<<f.id | 1<<f.version)
 		rules = append(rules, rule)
 	}
 	return rules
@@ -162,15 +175,20 @@ func appendScoredFields(dst []byte, t *Scored) []byte {
 	dst = appendFloatField(dst, "score", t.Score)
 	dst = appendBoolField(dst, "flagged", t.Flagged)
 	dst = appendStringField(dst, "severity", t.Severity)
-	dst = append(appendName(dst, "rules"), '[')
-	for i := range t.Rules {
-		dst = append(appendComma(dst), '{')
-		dst = appendStringField(dst, "id", t.Rules[i].ID)
-		dst = appendIntField(dst, "version", int64(t.Rules[i].Version))
-		dst = append(dst, '}')
+	if t.Decision != "" {
+		dst = appendStringField(dst, "decision", t.Decision)
 	}
-	dst = append(dst, ']')
+	dst = appendRules(dst, "rules", t.Rules)
+	if len(t.Shadow) > 0 {
+		dst = appendRules(dst, "shadow", t.Shadow)
+	}
+	if len(t.Suppressed) > 0 {
+		dst = appendRules(dst, "suppressed", t.Suppressed)
+	}
 	dst = appendStringField(dst, "ruleSet", t.RuleSet)
+	if t.ListSet != "" {
+		dst = appendStringField(dst, "listSet", t.ListSet)
+	}
 	dst = appendStringField(dst, "modelVersion", t.ModelVersion)
 	dst = append(appendName(dst, "features"), '{')
 	for i := range t.Features {
@@ -178,4 +196,18 @@ func appendScoredFields(dst []byte, t *Scored) []byte {
 		dst = appendFloat(append(dst, ':'), t.Features[i].Value)
 	}
 	return append(dst, '}')
+}
+
+func appendRules(dst []byte, name string, rules []FiredRule) []byte {
+	dst = append(appendName(dst, name), '[')
+	for i := range rules {
+		dst = append(appendComma(dst), '{')
+		dst = appendStringField(dst, "id", rules[i].ID)
+		dst = appendIntField(dst, "version", int64(rules[i].Version))
+		if from := rules[i].ExactFrom; from != 0 {
+			dst = appendIntField(dst, "exactFrom", from)
+		}
+		dst = append(dst, '}')
+	}
+	return append(dst, ']')
 }

@@ -35,16 +35,30 @@ type Scored struct {
 	Score        float64     // 0 to 1
 	Flagged      bool        // whether an anomaly was emitted
 	Severity     string      // "", "low", "medium", "high" or "critical"
-	Rules        []FiredRule // active rules that fired, by id
+	Decision     string      // Approve, Review or Decline; "" in events of before there were decisions
+	Rules        []FiredRule // active rules that fired and were not suppressed, by id
+	Shadow       []FiredRule // shadow rules that fired, by id
+	Suppressed   []FiredRule // active rules that fired and were suppressed, by id
 	RuleSet      string      // version of the rule set that decided
+	ListSet      string      // version of the lists that decided, "" when they were empty
 	ModelVersion string      // version of the score
 	Features     []Feature   // in a fixed order
 }
+
+// What to do with a transaction.
+const (
+	Approve = "approve"
+	Review  = "review"
+	Decline = "decline"
+)
 
 // FiredRule names one rule that fired and its version.
 type FiredRule struct {
 	ID      string
 	Version int
+	// ExactFrom is set while a window of the rule is warming: the event time
+	// from which it misses nothing, ms since the epoch.
+	ExactFrom int64
 }
 
 // Feature is one named input of rules and score.

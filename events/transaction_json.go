@@ -43,6 +43,19 @@ const (
 	fieldReasons
 	fieldReasonRule
 	fieldReasonText
+
+	// Fields that may be missing: those of newer decisions.
+	fieldDecision
+	fieldListSet
+	fieldRuleExactFrom
+	fieldShadow
+	fieldShadowID
+	fieldShadowVersion
+	fieldShadowExactFrom
+	fieldSuppressed
+	fieldSuppressedID
+	fieldSuppressedVersion
+	fieldSuppressedExactFrom
 )
 
 const (
@@ -50,7 +63,6 @@ const (
 	enrichedFields    = fieldSet(1)<<fieldScore - 1
 	scoredFields      = fieldSet(1)<<fieldRuleID - 1
 	anomalyFields     = scoredFields | 1<<fieldReasons
-	ruleFields        = fieldSet(1)<<fieldRuleID | 1<<fieldRuleVersion
 	reasonFields      = fieldSet(1)<<fieldReasonRule | 1<<fieldReasonText
 )
 
@@ -89,6 +101,18 @@ var transactionPaths = [...]string{
 	fieldReasons:    "reasons",
 	fieldReasonRule: "reasons[].rule",
 	fieldReasonText: "reasons[].text",
+
+	fieldDecision:            "decision",
+	fieldListSet:             "listSet",
+	fieldRuleExactFrom:       "rules[].exactFrom",
+	fieldShadow:              "shadow",
+	fieldShadowID:            "shadow[].id",
+	fieldShadowVersion:       "shadow[].version",
+	fieldShadowExactFrom:     "shadow[].exactFrom",
+	fieldSuppressed:          "suppressed",
+	fieldSuppressedID:        "suppressed[].id",
+	fieldSuppressedVersion:   "suppressed[].version",
+	fieldSuppressedExactFrom: "suppressed[].exactFrom",
 }
 
 // transactionOrder is the order in which these fields are written, by us and by
@@ -97,7 +121,7 @@ var transactionOrder = strictjson.NewOrder(
 	"transactionId", "userId", "amount", "transactionTime", "merchantId", "transactionType", "location", "paymentMethod",
 	"international", "currency",
 	"merchantCategory", "country", "baseAmount", "baseCurrency", "localHour", "night", "weekend", "distanceKm", "merchantRisk",
-	"score", "flagged", "severity", "rules", "ruleSet", "modelVersion", "features", "reasons",
+	"score", "flagged", "severity", "decision", "rules", "ruleSet", "modelVersion", "features", "reasons",
 )
 
 // ParseTransaction reads the data of a TypeTransaction event into t. All ten

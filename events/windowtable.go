@@ -11,7 +11,6 @@ import (
 // for: the data of TypeWindowStart. Its key in TopicWindows is Key.
 type WindowStart struct {
 	Window    string // id of the window
-	Feature   string // its name in decisions
 	Task      int
 	ExactFrom int64 // event time from which the window misses nothing, ms since the epoch; 0: always
 }
@@ -25,9 +24,6 @@ func (w *WindowStart) Key() string { return WindowStartKey(w.Window, w.Task) }
 func WindowStartKey(window string, task int) string {
 	return windowStartPrefix + window + "/" + strconv.Itoa(task)
 }
-
-// IsWindowStartKey reports whether key is that of a WindowStart.
-func IsWindowStartKey(key string) bool { return strings.HasPrefix(key, windowStartPrefix) }
 
 // WindowPanes is what one task of detect has counted of one merchant, for the
 // other tasks to add: the data of TypeWindowPanes. Its key in TopicWindows is
@@ -48,6 +44,17 @@ func WindowPanesKey(merchant string, task int) string {
 	return windowPanesPrefix + strconv.Itoa(task) + "/" + merchant
 }
 
+// ParseWindowStartKey takes a WindowStartKey apart.
+func ParseWindowStartKey(key string) (window string, task int, ok bool) {
+	rest, ok := strings.CutPrefix(key, windowStartPrefix)
+	if !ok {
+		return "", 0, false
+	}
+	window, number, ok := strings.Cut(rest, "/")
+	task, err := strconv.Atoi(number)
+	return window, task, ok && err == nil && task >= 0 && window != ""
+}
+
 // ParseWindowPanesKey takes a WindowPanesKey apart.
 func ParseWindowPanesKey(key string) (merchant string, task int, ok bool) {
 	rest, ok := strings.CutPrefix(key, windowPanesPrefix)
@@ -61,12 +68,11 @@ func ParseWindowPanesKey(key string) (merchant string, task int, ok bool) {
 
 const (
 	startWindow field = iota
-	startFeature
 	startTask
 	startExactFrom
 )
 
-var startPaths = [...]string{startWindow: "window", startFeature: "feature", startTask: "task", startExactFrom: "exactFrom"}
+var startPaths = [...]string{startWindow: "window", startTask: "task", startExactFrom: "exactFrom"}
 
 // ParseWindowStart reads the data of a TypeWindowStart event into w, as
 // [ParseTransaction] does.
@@ -82,8 +88,6 @@ func ParseWindowStart(data []byte, w *WindowStart) error {
 		switch name {
 		case "window":
 			w.Window = d.id(startWindow)
-		case "feature":
-			w.Feature = d.id(startFeature)
 		case "task":
 			w.Task = int(d.integerIn(startTask, 0, math.MaxInt32))
 		case "exactFrom":
@@ -99,7 +103,6 @@ func ParseWindowStart(data []byte, w *WindowStart) error {
 func AppendWindowStart(dst []byte, w *WindowStart) []byte {
 	dst = append(dst, '{')
 	dst = appendStringField(dst, "window", w.Window)
-	dst = appendStringField(dst, "feature", w.Feature)
 	dst = appendIntField(dst, "task", int64(w.Task))
 	dst = appendIntField(dst, "exactFrom", w.ExactFrom)
 	return append(dst, '}')

@@ -22,7 +22,7 @@ func (b *Book) Windows(ctx context.Context) (Windows, error) {
 	w := Windows{}
 	for _, rec := range list {
 		var start events.WindowStart
-		if !events.IsWindowStartKey(rec.key) {
+		if _, _, ok := events.ParseWindowStartKey(rec.key); !ok {
 			continue
 		}
 		if err := events.ParseWindowStart(rec.value, &start); err != nil {

@@ -12,9 +12,17 @@ import (
 
 // benchTx is a step.Tx without the checks of steptest.
 type benchTx struct {
-	state map[string]any
-	table any
-	bytes int
+	state  map[string]any
+	tables map[string]any
+	bytes  int
+}
+
+func newBenchTx(def step.Definition) *benchTx {
+	tx := &benchTx{state: map[string]any{}, tables: map[string]any{}}
+	for _, table := range def.Tables {
+		tx.tables[table.Topic] = table.Initial
+	}
+	return tx
 }
 
 func (tx *benchTx) Get(key []byte) any             { return tx.state[string(key)] }
@@ -26,7 +34,7 @@ func (tx *benchTx) Watermark() int64               { return 0 }
 func (tx *benchTx) InputWatermark(string) int64    { return 0 }
 func (tx *benchTx) Now() time.Time                 { return time.Time{} }
 func (tx *benchTx) Commit() uint64                 { return 0 }
-func (tx *benchTx) Table(string) any               { return tx.table }
+func (tx *benchTx) Table(topic string) any         { return tx.tables[topic] }
 
 // BenchmarkStep is a whole Step: parse, profile, features, rules, score, encode.
 // The customers are as busy as those of the generator.
@@ -54,7 +62,8 @@ func benchmarkStep(b *testing.B, count int) {
 	if set, err = def.Tables[0].Apply(set, records); err != nil {
 		b.Fatal(err)
 	}
-	tx := &benchTx{state: map[string]any{}, table: set}
+	tx := newBenchTx(def)
+	tx.tables[events.TopicRules] = set
 	function := def.New(step.Task{})
 	var input []events.Event
 	for i, t := range stream(20_000) {

@@ -44,13 +44,21 @@ func Definition(config Config) (step.Definition, error) {
 		Outputs: []step.Output{
 			{Topic: events.TopicScored, Watermarks: true},
 			{Topic: events.TopicAnomalies},
+			{Topic: events.TopicWindows},
 		},
-		Tables: []step.Table{{Topic: events.TopicRules, Initial: initial, Apply: applyRules(config.Observer)}},
+		Tables: []step.Table{
+			{Topic: events.TopicRules, Initial: initial, Apply: applyRules(config.Observer)},
+			{Topic: events.TopicLists, Initial: &rules.Lists{}, Apply: applyLists(config.Observer)},
+			{Topic: events.TopicWindows, Initial: &windowTable{}, Apply: applyWindows},
+		},
 		// What gives a profile its meaning is fixed by its version.
 		Settings: "profile " + strconv.Itoa(profileVersion),
-		Codecs:   map[byte]step.Codec{kindProfile: profileCodec()},
+		Codecs: map[byte]step.Codec{
+			kindProfile: profileCodec(), kindCustomerWindows: askedCodec(), kindMerchantWindows: askedCodec(),
+			kindWindowStart: windowStartCodec(), kindClock: clockCodec(),
+		},
 		New: func(task step.Task) step.Function {
-			return newFunction(config, initial, config.Observer.Task(task.Partition))
+			return newFunction(config, initial, task)
 		},
 	}, nil
 }
@@ -61,11 +69,7 @@ func Definition(config Config) (step.Definition, error) {
 func applyRules(observer Observer) func(any, []step.Change) (any, error) {
 	return func(old any, records []step.Change) (any, error) {
 		set := old.(*rules.Set)
-		changes := make([]rules.Change, len(records))
-		for i, r := range records {
-			changes[i] = rules.Change{ID: r.Key, Document: r.Value}
-		}
-		next, refused := set.With(changes)
+		next, refused := set.With(changesOf(records))
 		for _, err := range refused {
 			observer.RuleRefused(err)
 		}
@@ -76,6 +80,25 @@ func applyRules(observer Observer) func(any, []step.Change) (any, error) {
 	}
 }
 
+// applyLists keeps the table's view, a *rules.Lists, as applyRules does.
+func applyLists(observer Observer) func(any, []step.Change) (any, error) {
+	return func(old any, records []step.Change) (any, error) {
+		next, refused := old.(*rules.Lists).With(changesOf(records))
+		for _, err := range refused {
+			observer.RuleRefused(err)
+		}
+		return next, nil
+	}
+}
+
+func changesOf(records []step.Change) []rules.Change {
+	changes := make([]rules.Change, len(records))
+	for i, r := range records {
+		changes[i] = rules.Change{ID: r.Key, Document: r.Value}
+	}
+	return changes
+}
+
 // function is detect for one task. Everything in it but config is scratch
 // memory of one Step.
 type function struct {
@@ -83,21 +106,25 @@ type function struct {
 	observer TaskObserver
 	key      []byte
 	profile  profile
+	keeper   *keeper
 	encoded  []byte
 	subject  subject
 	input    *rules.Input
 	outcome  rules.Outcome
 	weights  []float64
+	flagging []*rules.Compiled // active rules that fired and are not suppressed
+	denied   bool              // the customer or the merchant is on the deny list
 	text     []byte
 	arena    events.Arena
 	scored   events.Event
 	anomaly  events.Event
-	// decision's Features always hold the names of all features.
+	// decision's Features always begin with the names of all features; windows
+	// that rules ask for follow.
 	decision events.Anomaly
 }
 
-func newFunction(config Config, set *rules.Set, observer TaskObserver) *function {
-	f := &function{config: config, observer: observer}
+func newFunction(config Config, set *rules.Set, task step.Task) *function {
+	f := &function{config: config, observer: config.Observer.Task(task.Partition), keeper: newKeeper(task)}
 	f.input = set.NewInput(&f.subject)
 	for _, name := range featureNames {
 		f.decision.Features = append(f.decision.Features, events.Feature{Name: name})
@@ -117,17 +144,21 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 	if err := f.updateProfile(tx, t); err != nil {
 		return err
 	}
-	set := tx.Table(events.TopicRules).(*rules.Set)
+	set, lists := tx.Table(events.TopicRules).(*rules.Set), tx.Table(events.TopicLists).(*rules.Lists)
 	f.subject.modelScore = baseline(&f.subject.features)
 	f.input.Next()
-	set.Evaluate(f.input, &f.outcome)
+	f.input.Lists(lists, t.Time)
+	if err := f.updateWindows(tx, t, set); err != nil {
+		return err
+	}
+	set.EvaluateTimed(f.input, &f.outcome, f.observer.Timer())
 
-	f.decide(set)
+	f.decide(tx, set, lists)
 	f.arena.Reset()
 	f.scored = f.arena.NewScored(&f.decision.Scored)
 	tx.Emit(events.TopicScored, &f.scored)
 	if f.decision.Flagged {
-		f.explain()
+		f.explain(lists)
 		f.anomaly = f.arena.AnomalyOf(&f.scored, f.decision.Reasons)
 		tx.Emit(events.TopicAnomalies, &f.anomaly)
 	}
@@ -135,8 +166,30 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 	return nil
 }
 
-// Tick implements step.Function: nothing depends on the wall clock.
-func (f *function) Tick(step.Tx, time.Time) error { return nil }
+// Tick implements step.Function: it begins to keep the windows that new rules ask
+// for, and tells the other tasks about merchants. Decisions do not depend on it.
+func (f *function) Tick(tx step.Tx, _ time.Time) error {
+	f.keeper.adopt(tx, tx.Table(events.TopicRules).(*rules.Set))
+	f.keeper.publish(tx)
+	return nil
+}
+
+// updateWindows adds t to the windows that rules ask for, and hands their values
+// to the rules.
+func (f *function) updateWindows(tx step.Tx, t *events.Enriched, set *rules.Set) error {
+	f.keeper.adopt(tx, set)
+	set.Filter(f.input, &f.outcome)
+	values, err := f.keeper.observe(tx, t, f.input, f.outcome.Counted)
+	if err != nil {
+		return err
+	}
+	f.input.Windows(values)
+	f.decision.Features = f.decision.Features[:featureCount]
+	for slot, w := range set.Windows() {
+		f.decision.Features = append(f.decision.Features, events.Feature{Name: w.Feature, Value: values[slot]})
+	}
+	return nil
+}
 
 // updateProfile computes the features of t and adds t to its customer's profile.
 func (f *function) updateProfile(tx step.Tx, t *events.Enriched) error {
@@ -156,89 +209,4 @@ func (f *function) updateProfile(tx step.Tx, t *events.Enriched) error {
 	value.data = append(value.data[:0], f.encoded...)
 	tx.Put(f.key, value)
 	return nil
-}
-
-// decide makes the verdict from the features, the model's score and the outcome
-// of the rules.
-func (f *function) decide(set *rules.Set) {
-	d := &f.decision
-	d.Enriched = f.subject.transaction
-	d.RuleSet, d.ModelVersion = set.Version(), modelVersion
-	d.Rules, f.weights = d.Rules[:0], f.weights[:0]
-	severity := ""
-	for _, r := range f.outcome.Active {
-		f.weights = append(f.weights, r.Weight)
-		d.Rules = append(d.Rules, events.FiredRule{ID: r.ID, Version: r.Version})
-		severity = moreSevere(severity, r.Severity)
-	}
-	d.Score = combine(f.subject.modelScore, f.weights...)
-	d.Flagged = len(d.Rules) > 0 || f.flaggedByScore()
-	d.Severity = ""
-	if d.Flagged {
-		d.Severity = moreSevere(severity, f.config.severityOf(d.Score))
-	}
-	for i, x := range f.subject.features {
-		d.Features[i].Value = x
-	}
-}
-
-func (f *function) flaggedByScore() bool { return f.subject.modelScore >= f.config.FlagScore }
-
-func moreSevere(a, b string) string {
-	if rules.SeverityRank(a) >= rules.SeverityRank(b) {
-		return a
-	}
-	return b
-}
-
-// explain gives one reason for each active rule that fired, by id, and one for
-// the score when it alone would have flagged.
-func (f *function) explain() {
-	d := &f.decision
-	d.Reasons = d.Reasons[:0]
-	for _, r := range f.outcome.Active {
-		d.Reasons = append(d.Reasons, events.Reason{Rule: r.ID, Text: f.reason(r)})
-	}
-	if f.flaggedByScore() {
-		f.text = append(f.text[:0], "score "...)
-		f.text = strconv.AppendFloat(f.text, f.subject.modelScore, 'f', 3, 64)
-		f.text = append(f.text, " is "...)
-		f.text = strconv.AppendFloat(f.text, f.config.FlagScore, 'g', -1, 64)
-		f.text = append(f.text, " or more: "...)
-		f.text = appendExplanation(f.text, &f.subject.features)
-		d.Reasons = append(d.Reasons, events.Reason{Rule: "score", Text: string(f.text)})
-	}
-}
-
-// reason is the reason of r, and its id. A reason that has become too long by
-// the values in it is cut; one whose values happen to look like a card number,
-// which no event may hold, gives way to the description.
-func (f *function) reason(r *rules.Compiled) string {
-	const most = 900 // with the id below what an anomaly may have
-	f.text = r.AppendReason(f.text[:0], f.input)
-	if len(f.text) > most {
-		f.text = append(bytes.ToValidUTF8(f.text[:most], nil), "..."...)
-	}
-	end := len(f.text)
-	f.text = append(f.text, " ("...)
-	f.text = append(f.text, r.ID...)
-	text := string(append(f.text, ')'))
-	if events.HasCardNumber(text[:end]) {
-		return r.Description + text[end:]
-	}
-	return text
-}
-
-func (f *function) report(set *rules.Set) {
-	observer := f.observer
-	for _, r := range f.outcome.Active {
-		observer.RuleFired(r.ID, r.Severity, false)
-	}
-	for _, r := range f.outcome.Shadow {
-		observer.RuleFired(r.ID, r.Severity, true)
-	}
-	for _, failure := range f.outcome.Failed {
-		observer.RuleFailed(failure.Rule.ID, failure.Err)
-	}
-	observer.Scored(&f.decision.Scored, set)
 }

@@ -31,6 +31,7 @@ type fixture struct {
 type recorder struct{ told []string }
 
 func (r *recorder) Task(int) TaskObserver { return r }
+func (r *recorder) Timer() *rules.Timer   { return nil }
 
 func (r *recorder) Scored(t *events.Scored, _ *rules.Set) {
 	r.told = append(r.told, fmt.Sprintf("scored %.2f %v %q", t.Score, t.Flagged, t.Severity))
@@ -511,7 +512,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"flag score", func(c *Config) { c.FlagScore = 0 }, "flag score 0"},
 		{"severities", func(c *Config) { c.High = 0.1 }, "ascending"},
 		{"limits", func(c *Config) { c.Limits.RunCost = 0 }, "rule limits"},
-		{"too many rules", func(c *Config) { c.Limits.Rules = 1000 }, "at most 255"},
+		{"too many rules", func(c *Config) { c.Limits.Rules = 1000 }, "at most 254"},
 	} {
 		config := DefaultConfig()
 		test.change(&config)

@@ -28,6 +28,9 @@ type TaskObserver interface {
 	RuleFired(id, severity string, shadow bool)
 	// RuleFailed: the evaluation of a rule failed; it counted as not fired.
 	RuleFailed(id string, err error)
+	// Timer returns how to time the rules on the next transaction, nil for not at
+	// all, which it is to be for most: reading the clock takes as long as a rule.
+	Timer() *rules.Timer
 }
 
 // unobserved is the Observer when there is none.
@@ -37,5 +40,6 @@ func (unobserved) Task(int) TaskObserver             { return unobserved{} }
 func (unobserved) Scored(*events.Scored, *rules.Set) {}
 func (unobserved) RuleFired(string, string, bool)    {}
 func (unobserved) RuleFailed(string, error)          {}
+func (unobserved) Timer() *rules.Timer               { return nil }
 func (unobserved) RuleRefused(error)                 {}
 func (unobserved) RulesChanged(*rules.Set)           {}

@@ -18,7 +18,7 @@ func TestEventsAreNotRetained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tx := &benchTx{state: map[string]any{}, table: def.Tables[0].Initial}
+	tx := newBenchTx(def)
 	f := def.New(step.Task{})
 	before := heapBytes()
 	for i := range n {

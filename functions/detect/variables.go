@@ -39,6 +39,13 @@ func Schema() rules.Schema {
 	for _, f := range []feature{weekend, night, international, newCountry1h} {
 		variables[f].Kind = rules.Bool
 	}
+	// What stands for "not known": has(name) is false for it.
+	for f, value := range map[feature]float64{
+		mean1d: 0, mean7d: 0, mean30d: 0, amountRatio: 1, amountZ: 0, usual10m: 0, sinceLast: neverSeen, lastAmount: 0,
+		distanceKm: 0, countries1h: 0, merchantRisk: 0,
+	} {
+		variables[f].Unknown = value
+	}
 	variables[varTransactionID] = rules.Variable{Name: "transactionId", Kind: rules.Text}
 	variables[varUserID] = rules.Variable{Name: "userId", Kind: rules.Text}
 	variables[varAmount] = rules.Variable{Name: "amount", Kind: rules.Number}
@@ -46,11 +53,11 @@ func Schema() rules.Schema {
 	variables[varTime] = rules.Variable{Name: "transactionTime", Kind: rules.Integer}
 	variables[varMerchantID] = rules.Variable{Name: "merchantId", Kind: rules.Text}
 	variables[varType] = rules.Variable{Name: "transactionType", Kind: rules.Text}
-	variables[varLocation] = rules.Variable{Name: "location", Kind: rules.Text}
+	variables[varLocation] = rules.Variable{Name: "location", Kind: rules.Text, Unknown: ""}
 	variables[varPaymentMethod] = rules.Variable{Name: "paymentMethod", Kind: rules.Text}
-	variables[varCategory] = rules.Variable{Name: "merchantCategory", Kind: rules.Text}
-	variables[varCountry] = rules.Variable{Name: "country", Kind: rules.Text}
-	variables[varPreviousCountry] = rules.Variable{Name: "previousCountry", Kind: rules.Text}
+	variables[varCategory] = rules.Variable{Name: "merchantCategory", Kind: rules.Text, Unknown: "unknown"}
+	variables[varCountry] = rules.Variable{Name: "country", Kind: rules.Text, Unknown: ""}
+	variables[varPreviousCountry] = rules.Variable{Name: "previousCountry", Kind: rules.Text, Unknown: ""}
 	variables[varBaseCurrency] = rules.Variable{Name: "baseCurrency", Kind: rules.Text}
 	variables[varLocalHour] = rules.Variable{Name: "localHour", Kind: rules.Integer}
 	variables[varScore] = rules.Variable{Name: "modelScore", Kind: rules.Number}

@@ -18,6 +18,12 @@ const (
 	Off    Mode = "off"    // is not evaluated
 )
 
+// Reasons for an anomaly that are no rules, whose ids rules may not have.
+const (
+	ScoreReason = "score"
+	DenyReason  = "deny-list"
+)
+
 // Severities from the least to the most severe.
 const (
 	Low      = "low"
@@ -81,6 +87,9 @@ const (
 func (r *Rule) check(bad *report) {
 	if !validID(r.ID) {
 		bad.add("id", "id %q: want 1 to %d lower case letters, digits, '-', '_' or '.', beginning with a letter or digit", clip(r.ID), maxID)
+	}
+	if r.ID == ScoreReason || r.ID == DenyReason {
+		bad.add("id", "id %q: it names another reason for an anomaly", r.ID)
 	}
 	if r.Version < 1 || r.Version > maxVersion {
 		bad.add("version", "version %d: want 1 or more, at most %d", r.Version, maxVersion)
