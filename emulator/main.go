@@ -4,6 +4,8 @@
 //
 //	emulator run        everything; see emulator run -h
 //	emulator bench      measure the functions
+//	emulator invoke     send an event to a function
+//	emulator sample     a valid event of any type
 //	emulator tail       the records of a topic, decoded
 //	emulator rules      check, apply and list detection rules
 //	emulator lists      show and change the lists that rules look at
@@ -34,6 +36,8 @@ func commands() []command {
 	return []command{
 		{"run", "run the pipeline until Ctrl-C", run},
 		{"bench", "measure the functions over Kafka", runBench},
+		{"invoke", "send an event to a function and show what becomes of it", runInvoke},
+		{"sample", "print a valid event of any type", runSample},
 		{"tail", "print the records of a topic as they come", tail},
 		{"rules", "check, apply and list detection rules", runRules},
 		{"lists", "show and change the lists that rules look at", runLists},

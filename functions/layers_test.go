@@ -60,6 +60,7 @@ var layers = map[string][]string{
 	"emulator/ownership": {},
 	"emulator/service":   {"knative"},
 	"emulator/ping":      {"knative"},
+	"emulator/sample":    {"events", "functions/enrich/reference", "functions/window"},
 	"emulator/sink":      {"knative", "events", "events/kafkarecord"},
 	"emulator/source":    {"knative", "events", "events/kafkarecord", "emulator/dispatch"},
 	"emulator/status":    {"events", "events/kafkarecord"},
@@ -67,7 +68,7 @@ var layers = map[string][]string{
 	"emulator/bench":     {"events", "events/kafkarecord"},
 	"emulator": {
 		"knative", "events", "events/kafkarecord", "functions/run", "functions/window", "emulator/account", "emulator/bench", "emulator/chaos", "emulator/broker", "emulator/datadir", "emulator/dispatch",
-		"emulator/ownership", "emulator/ping", "emulator/rulebook", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
+		"emulator/ownership", "emulator/ping", "emulator/rulebook", "emulator/sample", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
 	},
 }
 
