@@ -57,6 +57,7 @@ var layers = map[string][]string{
 	"emulator/dispatch":  {"knative", "events", "events/kafkarecord"},
 	"emulator/golden":    {},
 	"emulator/rulebook":  {"events", "events/kafkarecord", "functions/detect", "functions/detect/rules"},
+	"emulator/parity":    {},
 	"emulator/ownership": {},
 	"emulator/service":   {"knative"},
 	"emulator/ping":      {"knative"},
@@ -68,7 +69,7 @@ var layers = map[string][]string{
 	"emulator/bench":     {"events", "events/kafkarecord"},
 	"emulator": {
 		"knative", "events", "events/kafkarecord", "functions/run", "functions/window", "emulator/account", "emulator/bench", "emulator/chaos", "emulator/broker", "emulator/datadir", "emulator/dispatch",
-		"emulator/ownership", "emulator/ping", "emulator/rulebook", "emulator/sample", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
+		"emulator/ownership", "emulator/parity", "emulator/ping", "emulator/rulebook", "emulator/sample", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
 	},
 }
 
