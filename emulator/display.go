@@ -125,8 +125,14 @@ func (d *display) snapshot() *status.Snapshot {
 	return s
 }
 
-// total returns the status at the end. The display has to be closed.
-func (d *display) total() *status.Snapshot { return d.snapshot() }
+// total returns the status at the end, and says the anomalies that have come
+// since the last line. The display has to be closed.
+func (d *display) total() *status.Snapshot {
+	if !d.e.screen.Terminal() {
+		d.sayAnomalies()
+	}
+	return d.snapshot()
+}
 
 // inFlowOrder returns the services as events flow: those without a source, then
 // by the last of their topics in the order in which topics are declared.
