@@ -65,16 +65,17 @@ func watermarkEvent(c *core, a *announcement) events.Event {
 	}
 }
 
-// stamp puts the task's name and watermark on rec and remembers that its
-// partition has been told.
+// stamp puts the task's name and watermark on rec, when it goes to another
+// function, and remembers that its partition has been told.
 func (s *session) stamp(rec *kgo.Record) {
-	for i := range s.announces {
-		if a := &s.announces[i]; a.topic == rec.Topic && a.partition == rec.Partition {
-			a.watermark, a.at = s.core.announced, s.core.now
-			if !s.idle {
-				a.idle = false
-			}
-		}
+	first, ok := s.announcesOf[rec.Topic]
+	if !ok {
+		return
+	}
+	a := &s.announces[first+int(rec.Partition)]
+	a.watermark, a.at = s.core.announced, s.core.now
+	if !s.idle {
+		a.idle = false
 	}
 	rec.Headers = append(rec.Headers, s.records.stampHeaders(s.core)...)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -47,9 +46,7 @@ func (s *session) emit(topic string, e *events.Event) error {
 	if len(rec.Key) > 0 {
 		rec.Partition = int32(PartitionOf(rec.Key, n))
 	}
-	if slices.ContainsFunc(s.announces, func(a announcement) bool { return a.topic == topic }) {
-		s.stamp(rec)
-	}
+	s.stamp(rec)
 	s.produce(s.ctx, rec)
 	return nil
 }

@@ -30,7 +30,9 @@ type Options struct {
 	// CommitInterval is the longest time that processed events wait for their
 	// commit under transport kafka. Default 100 ms.
 	CommitInterval time.Duration
-	// CommitEvents bounds the events in one commit. Default 20,000.
+	// CommitEvents bounds the events in one commit. Default 4,000: enough to
+	// spread the cost of a commit, and what is on its way stays in the CPU's
+	// caches.
 	CommitEvents int
 	// Waiting bounds the events that wait at one task under transport http;
 	// beyond, Deliver fails with ErrBusy. Default 1,000.
@@ -73,7 +75,7 @@ func (o *Options) fill() error {
 		}
 	}
 	setDefault(&o.CommitInterval, 100*time.Millisecond)
-	setDefault(&o.CommitEvents, 20_000)
+	setDefault(&o.CommitEvents, 4_000)
 	setDefault(&o.Waiting, 1_000)
 	setDefault(&o.Definition.TickEvery, time.Second)
 	if o.Limits == (Limits{}) {

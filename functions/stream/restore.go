@@ -87,6 +87,7 @@ func (s *session) restore(ctx context.Context) error {
 	s.core.start(s.partitions)
 	for _, out := range def.Outputs {
 		if out.Watermarks {
+			s.announcesOf[out.Topic] = len(s.announces)
 			for p := range s.partitions[out.Topic] {
 				s.announces = append(s.announces, announcement{topic: out.Topic, partition: int32(p), watermark: step.MinWatermark})
 			}

@@ -29,6 +29,8 @@ type session struct {
 	partitions map[string]int
 	settings   uint64 // settingsHash of this process
 	announces  []announcement
+	// announcesOf has, by topic, the place in announces of its partition 0.
+	announcesOf map[string]int
 
 	records    records      // what the commit under way produces
 	failed     atomic.Value // first error of a produce, boxed
@@ -54,7 +56,7 @@ type session struct {
 func openSession(t *task) (*session, error) {
 	o := &t.engine.options
 	name := fmt.Sprintf("%s-%d", o.Definition.Name, t.number)
-	s := &session{task: t, options: o, readTo: map[string]int64{}, lastEvent: time.Now(), swept: time.Now()}
+	s := &session{task: t, options: o, announcesOf: map[string]int{}, readTo: map[string]int64{}, lastEvent: time.Now(), swept: time.Now()}
 	s.tally.Task = t.number
 	s.verbose = t.log.Enabled(t.ctx, slog.LevelDebug)
 	client := "datasurge-" + name

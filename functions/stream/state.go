@@ -32,6 +32,11 @@ func (s *state) get(key []byte) any {
 }
 
 func (s *state) put(key []byte, value any) {
+	// Some keys are put for each event.
+	if last := len(s.dirty) - 1; last >= 0 && s.dirty[last].key == string(key) {
+		s.dirty[last].value = value
+		return
+	}
 	e := s.entries[string(key)]
 	if e != nil && e.dirty {
 		e.value = value
