@@ -79,10 +79,14 @@ func (e *emulator) subscription(s *knative.Subscription) (source.Spec, error) {
 }
 
 func (e *emulator) trigger(t *knative.Trigger) (source.Spec, error) {
+	filter, err := filterOf(&t.Filter)
+	if err != nil {
+		return source.Spec{}, t.Errorf("spec.filters", "%v", err)
+	}
 	spec := source.Spec{
 		Object: &t.Object, Topics: []string{e.set.Broker(t.Namespace, t.Broker).Topic}, Group: t.ConsumerGroup(),
 		Ordered: t.Ordered, Latest: true, Uncommitted: true,
-		Egress: dispatch.Egress{Delivery: t.Delivery, Reply: dispatch.ReplyToTopic(), Filter: filterOf(&t.Filter)},
+		Egress: dispatch.Egress{Delivery: t.Delivery, Reply: dispatch.ReplyToTopic(), Filter: filter},
 	}
 	return spec, e.resolveEgress(&spec, "spec.subscriber", t.Subscriber)
 }
@@ -103,7 +107,7 @@ func (e *emulator) resolveEgress(spec *source.Spec, field string, subscriber kna
 }
 
 // filterOf is the filter of a Trigger, nil when every event passes.
-func filterOf(f *knative.Filter) dispatch.Filter {
+func filterOf(f *knative.Filter) (dispatch.Filter, error) {
 	var all []dispatch.Filter
 	if len(f.Exact) > 0 {
 		all = append(all, dispatch.Exact(f.Exact))
@@ -114,28 +118,50 @@ func filterOf(f *knative.Filter) dispatch.Filter {
 	if len(f.Suffix) > 0 {
 		all = append(all, dispatch.Suffix(f.Suffix))
 	}
-	all = append(all, filtersOf(f.All)...)
+	every, err := filtersOf(f.All)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, every...)
 	if len(f.Any) > 0 {
-		all = append(all, dispatch.Any(filtersOf(f.Any)...))
+		some, err := filtersOf(f.Any)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, dispatch.Any(some...))
 	}
 	if f.Not != nil {
-		all = append(all, dispatch.Not(filterOf(f.Not)))
+		not, err := filterOf(f.Not)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, dispatch.Not(not))
+	}
+	if f.CESQL != "" {
+		sql, err := dispatch.CESQL(f.CESQL)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, sql)
 	}
 	switch len(all) {
 	case 0:
-		return nil
+		return nil, nil
 	case 1:
-		return all[0]
+		return all[0], nil
 	}
-	return dispatch.All(all...)
+	return dispatch.All(all...), nil
 }
 
-func filtersOf(list []knative.Filter) []dispatch.Filter {
+func filtersOf(list []knative.Filter) ([]dispatch.Filter, error) {
 	filters := make([]dispatch.Filter, len(list))
 	for i := range list {
-		filters[i] = filterOf(&list[i])
+		var err error
+		if filters[i], err = filterOf(&list[i]); err != nil {
+			return nil, err
+		}
 	}
-	return filters
+	return filters, nil
 }
 
 // startPings starts the PingSources, when there is something to deliver to.
