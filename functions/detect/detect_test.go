@@ -25,6 +25,7 @@ type fixture struct {
 	def      step.Definition
 	function step.Function
 	observer *recorder
+	task     int
 }
 
 // recorder is an Observer that writes down what it is told.
@@ -74,7 +75,7 @@ func newFixture(t testing.TB) *fixture {
 func (f *fixture) restart() {
 	f.EndCommit()
 	f.Tx = f.Restart()
-	f.function = f.def.New(f.Task(0, 1))
+	f.function = f.def.New(f.Task(f.task, f.task+1))
 }
 
 // table applies records to the rules table.
