@@ -217,10 +217,11 @@ func (s *series) find(grain uint8, start, from int64) *part {
 	return nil
 }
 
-// publishBudget bounds the partials of parts still under way that one Tick
-// publishes: with very many merchants updates come less often, rather than the
-// owners spending all their time on them. Those that have waited longest go first.
-const publishBudget = 1000
+// publishBudget bounds the partials of merchants' parts still under way that one
+// Tick publishes: there may be very many merchants, and their updates come less
+// often then, rather than the owners spending all their time on them. Those that
+// have waited longest go first.
+const publishBudget = 50
 
 // tick publishes what is due, and what the watermark has passed in any case, and
 // forgets parts that nothing can be added to any more.
@@ -229,11 +230,14 @@ func (c *collector) tick(tx step.Tx, now int64) {
 	waiting, budget := c.unsent[:0], publishBudget
 	for _, p := range c.unsent {
 		if complete := p.start+c.plan.grains[p.grain].Width <= watermark; !complete {
-			if budget == 0 || now-p.sentAt < c.plan.publishEvery[p.grain] {
+			bounded := p.series.dim == dimMerchant
+			if bounded && budget == 0 || now-p.sentAt < c.plan.publishEvery[p.grain] {
 				waiting = append(waiting, p)
 				continue
 			}
-			budget--
+			if bounded {
+				budget--
+			}
 		}
 		c.publish(tx, p, now)
 	}
