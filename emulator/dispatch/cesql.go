@@ -12,7 +12,13 @@ type cesqlFilter struct{ expression cesql.Expression }
 
 // CESQL takes events for which an expression in CloudEvents SQL is true, or is
 // cast to true. An expression that fails on an event does not take it.
-func CESQL(expression string) (Filter, error) {
+func CESQL(expression string) (filter Filter, err error) {
+	defer func() {
+		// The SDK's parser panics on some that are malformed.
+		if p := recover(); p != nil {
+			filter, err = nil, fmt.Errorf("cesql %q: malformed", expression)
+		}
+	}()
 	parsed, err := parser.Parse(expression)
 	if err != nil {
 		return nil, fmt.Errorf("cesql %q: %w", expression, err)
