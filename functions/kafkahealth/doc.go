@@ -53,6 +53,10 @@
 // that of the KafkaSource's group, which delivers the events. A group that has
 // never committed anything for a topic has no series for it.
 //
+// The functions export the same two metrics for the partitions that they work on.
+// These here are also those of functions that are dead, and of the groups of
+// others. Take the maximum by group, topic and partition before anything else.
+//
 // A function that is switched from kafka to http leaves its group's offsets
 // behind, and lag that is none; delete them with kafka-consumer-groups
 // --delete-offsets.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -37,6 +38,7 @@ func TestEveryCombination(t *testing.T) {
 			{"functions are confined", checkFunctionsAreConfined},
 			{"functions know their variables", checkFunctionsKnowTheirVariables},
 			{"Kafka's addresses", checkKafkaAddresses},
+			{"scrape targets", checkScrapeTargets},
 		} {
 			t.Run(strings.Join(files, "+")+"/"+check.name, func(t *testing.T) { check.f(t, p) })
 		}
@@ -100,8 +102,8 @@ func checkImagesArePinned(t *testing.T, p *types.Project) {
 }
 
 func checkMountedFilesExist(t *testing.T, p *types.Project) {
-	if _, err := os.Stat(filepath.Join(root, "monitoring/prometheus.yml")); err != nil {
-		t.Skip("LEFT OUT: the configuration of Prometheus is not there yet")
+	if _, err := os.Stat(filepath.Join(root, "monitoring/grafana")); err != nil {
+		t.Skip("LEFT OUT: the dashboards are not there yet")
 	}
 	for _, s := range services(p) {
 		if s.Build != nil {
@@ -317,6 +319,83 @@ func checkKafkaAddresses(t *testing.T, p *types.Project) {
 			t.Errorf("%s expects %s brokers, there are %d", s.Name, *got, len(bootstrap))
 		}
 	}
+}
+
+// Every target of Prometheus is a service, and every service that has metrics is a
+// target.
+func checkScrapeTargets(t *testing.T, p *types.Project) {
+	ports := map[string]string{
+		"alertmanager": "9093", "kafka-exporter": "9308", "node-exporter": "9100", "prometheus": "9090",
+		"broker-1": "9404", "broker-2": "9404", "broker-3": "9404",
+	}
+	for _, s := range services(p) {
+		if s.Build != nil && !oneShot(&s) {
+			ports[s.Name] = httpPort
+		}
+	}
+	scraped := map[string]bool{}
+	for _, job := range scrapeJobs(t, p) {
+		for _, target := range job.targets() {
+			name, port, _ := strings.Cut(target, ":")
+			if name == "localhost" {
+				name = "prometheus"
+			}
+			if want, ok := ports[name]; !ok || port != want {
+				t.Errorf("job %s scrapes %s; port %q of a service of that name would have metrics", job.Job, target, want)
+			}
+			scraped[name] = true
+			if p.Services[name].Name == "" {
+				t.Errorf("job %s scrapes %s, which is no service", job.Job, target)
+			}
+			if s := p.Services[name]; s.GetScale() > 1 && len(job.DNS) == 0 {
+				t.Errorf("job %s scrapes %s, of which there are %d: only dns_sd_configs finds all", job.Job, target, s.GetScale())
+			}
+		}
+	}
+	for name := range ports {
+		_, jmx := p.Volumes["jmx-agent"]
+		if !scraped[name] && (jmx || !strings.HasPrefix(name, "broker-")) {
+			t.Errorf("nothing scrapes %s", name)
+		}
+	}
+}
+
+// scrapeJobs returns the jobs of Prometheus as it sees its files in its container.
+func scrapeJobs(t *testing.T, p *types.Project) []scrape {
+	t.Helper()
+	prometheus := p.Services["prometheus"]
+	mounted := func(target string) (source string, ok bool) {
+		for _, v := range prometheus.Volumes {
+			if v.Target == target {
+				return v.Source, true
+			}
+		}
+		return "", false
+	}
+	jobs := readPrometheus(t).Scrapes
+	for i := range jobs {
+		for _, sd := range jobs[i].File {
+			for _, file := range sd.Files {
+				source, ok := mounted(path.Join("/etc/prometheus", file))
+				if !ok {
+					continue // it is there with an overlay
+				}
+				text, err := os.ReadFile(source)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := yaml.Unmarshal(text, &jobs[i].Static); err != nil {
+					t.Fatalf("%s: %v", source, err)
+				}
+			}
+		}
+	}
+	for _, rules := range readPrometheus(t).Rules {
+		if _, ok := mounted(path.Join("/etc/prometheus", path.Dir(rules))); !ok {
+			t.Errorf("rule_files %s are not mounted", rules)
+		}
+	}
+	return jobs
 }
 
 // With TLS no listener is left that takes a connection in the clear or without

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,7 @@ type Backend struct {
 	Fake *kfake.Cluster
 
 	dial  func(ctx context.Context, network, addr string) (net.Conn, error) // nil: TCP
+	opts  []kgo.Opt                                                         // what a cluster needs beside its addresses
 	token string                                                            // starts every name; "" on a cluster of the test's own
 }
 
@@ -83,7 +85,7 @@ func fake(t testing.TB, opts ...kfake.Opt) Backend {
 
 // Opts returns what a client needs to reach b, followed by more.
 func (b Backend) Opts(more ...kgo.Opt) []kgo.Opt {
-	opts := []kgo.Opt{kgo.SeedBrokers(b.Addrs...)}
+	opts := append(slices.Clone(b.opts), kgo.SeedBrokers(b.Addrs...))
 	if b.dial != nil {
 		opts = append(opts, kgo.Dialer(b.dial))
 	}

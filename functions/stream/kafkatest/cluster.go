@@ -45,13 +45,14 @@ var (
 // called at the same time for the same node.
 type Cluster struct {
 	Backend
+	nodes   map[int32]*node // all
 	brokers map[int32]*node
 }
 
 // SingleNode starts one process that is broker and controller, with the id 1.
 func SingleNode(t testing.TB) *Cluster {
 	t.Helper()
-	ports := freePorts(t, 2)
+	ports := FreePorts(t, 2)
 	return start(t, `
 		default.replication.factor=1
 	`, nodeSpec{id: 1, broker: ports[0], controller: ports[1]})
@@ -62,7 +63,7 @@ func SingleNode(t testing.TB) *Cluster {
 // for a write with acks=all, so that any one broker may be killed.
 func Start3x3(t testing.TB) *Cluster {
 	t.Helper()
-	ports := freePorts(t, 6)
+	ports := FreePorts(t, 6)
 	return start(t, `
 		default.replication.factor=3
 		min.insync.replicas=2
@@ -90,27 +91,69 @@ type nodeSpec struct {
 	broker, controller int
 }
 
-// start starts the nodes and waits until all brokers answer as one cluster.
-func start(t testing.TB, properties string, specs ...nodeSpec) *Cluster {
+// Node is a process of a cluster that a test configures by itself.
+type Node struct {
+	ID int32
+	// Addr is where clients reach it, host:port, if it is a broker; "" for a
+	// controller.
+	Addr string
+	// Config is the path of its properties file. The storage that it names must
+	// have been formatted.
+	Config string
+	// JVM are options for its virtual machine, such as -Xmx512m.
+	JVM []string
+}
+
+// StartNodes starts a cluster as it is configured and waits until all brokers
+// answer. Its Backend connects with opts, to which the addresses are added.
+func StartNodes(t testing.TB, nodes []Node, opts ...kgo.Opt) *Cluster {
 	t.Helper()
-	libs := os.Getenv(EnvLibs)
+	libs, logConfig := needLibs(t)
+	c := &Cluster{Backend: Backend{Real: true, opts: opts}, nodes: map[int32]*node{}, brokers: map[int32]*node{}}
+	var all []*node
+	for _, n := range nodes {
+		all = append(all, c.add(&node{
+			id:      n.ID,
+			addr:    n.Addr,
+			java:    javaCommand(libs, logConfig, n.JVM...),
+			config:  n.Config,
+			logPath: filepath.Join(filepath.Dir(logConfig), fmt.Sprintf("node-%d.log", n.ID)),
+		}))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), startWithin)
+	defer cancel()
+	c.startAll(t, ctx, all)
+	return c
+}
+
+// needLibs returns the folder of Kafka's jar files, without which the test is
+// left out, and the path of the configuration of Kafka's log.
+func needLibs(t testing.TB) (libs, logConfig string) {
+	t.Helper()
+	libs = os.Getenv(EnvLibs)
 	if libs == "" {
 		t.Skip("kafkatest: LEFT OUT: this test kills Apache Kafka and starts it again, and needs its jar files: " +
 			`run .ci/run, or eval "$(.ci/kafka.sh fetch)" before go test`)
 	}
-	dir := t.ArtifactDir()
-	logConfig := filepath.Join(dir, "log4j2.properties")
+	logConfig = filepath.Join(t.ArtifactDir(), "log4j2.properties")
 	if err := os.WriteFile(logConfig, logProperties, 0o644); err != nil {
 		t.Fatalf("kafkatest: %v", err)
 	}
+	return libs, logConfig
+}
 
+// start formats and starts nodes of our own configuration.
+func start(t testing.TB, properties string, specs ...nodeSpec) *Cluster {
+	t.Helper()
+	libs, logConfig := needLibs(t)
+	dir := filepath.Dir(logConfig)
 	var voters []string
 	for _, s := range specs {
 		if s.controller != 0 {
 			voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", s.id, s.controller))
 		}
 	}
-	c := &Cluster{Backend: Backend{Real: true}, brokers: map[int32]*node{}}
+	c := &Cluster{Backend: Backend{Real: true}, nodes: map[int32]*node{}, brokers: map[int32]*node{}}
 	data := t.TempDir()
 	var nodes []*node
 	for _, s := range specs {
@@ -120,15 +163,13 @@ func start(t testing.TB, properties string, specs ...nodeSpec) *Cluster {
 			config:  filepath.Join(dir, fmt.Sprintf("node-%d.properties", s.id)),
 			logPath: filepath.Join(dir, fmt.Sprintf("node-%d.log", s.id)),
 		}
+		if s.broker != 0 {
+			n.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.broker))
+		}
 		if err := os.WriteFile(n.config, []byte(s.properties(voters, data, properties)), 0o644); err != nil {
 			t.Fatalf("kafkatest: %v", err)
 		}
-		nodes = append(nodes, n)
-		if s.broker != 0 {
-			n.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.broker))
-			c.brokers[s.id] = n
-			c.Addrs = append(c.Addrs, n.addr)
-		}
+		nodes = append(nodes, c.add(n))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), startWithin)
 	defer cancel()
@@ -137,6 +178,24 @@ func start(t testing.TB, properties string, specs ...nodeSpec) *Cluster {
 	if err := formatAll(ctx, nodes, base64.RawURLEncoding.EncodeToString(id[:])); err != nil {
 		t.Fatalf("kafkatest: %v", err)
 	}
+	c.startAll(t, ctx, nodes)
+	return c
+}
+
+// add makes n one of the cluster's nodes.
+func (c *Cluster) add(n *node) *node {
+	c.nodes[n.id] = n
+	if n.addr != "" {
+		c.brokers[n.id] = n
+		c.Addrs = append(c.Addrs, n.addr)
+	}
+	return n
+}
+
+// startAll starts the nodes, which end with the test, and waits until all brokers
+// answer as one cluster.
+func (c *Cluster) startAll(t testing.TB, ctx context.Context, nodes []*node) {
+	t.Helper()
 	t.Cleanup(func() {
 		for _, n := range nodes {
 			n.kill()
@@ -153,7 +212,6 @@ func start(t testing.TB, properties string, specs ...nodeSpec) *Cluster {
 		}
 	}
 	c.awaitBrokers(t, ctx, nodes)
-	return c
 }
 
 // properties is the configuration of the node: what all tests have in common,
@@ -180,6 +238,16 @@ func (s nodeSpec) properties(voters []string, data, cluster string) string {
 
 // IDs returns the ids of the brokers, smallest first.
 func (c *Cluster) IDs() []int32 { return slices.Sorted(maps.Keys(c.brokers)) }
+
+// PID returns the id of the process of a node, broker or controller, that runs.
+func (c *Cluster) PID(t testing.TB, id int32) int {
+	t.Helper()
+	n := c.nodes[id]
+	if n == nil || !n.running() {
+		t.Fatalf("kafkatest: node %d is not running", id)
+	}
+	return n.cmd.Process.Pid
+}
 
 // Kill ends a broker as kill -9 does, and returns when it is gone.
 func (c *Cluster) Kill(t testing.TB, broker int32) {
@@ -257,7 +325,7 @@ func (c *Cluster) awaitBrokers(t testing.TB, ctx context.Context, nodes []*node)
 	}
 	for _, n := range nodes {
 		for n.addr != "" {
-			got, err := askForBrokers(ctx, n.addr)
+			got, err := c.askForBrokers(ctx, n.addr)
 			if err == nil && slices.Equal(got, want) {
 				break
 			}
@@ -273,10 +341,10 @@ func (c *Cluster) awaitBrokers(t testing.TB, ctx context.Context, nodes []*node)
 }
 
 // askForBrokers returns the ids of the brokers that the one at addr knows.
-func askForBrokers(ctx context.Context, addr string) ([]int32, error) {
+func (c *Cluster) askForBrokers(ctx context.Context, addr string) ([]int32, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	cl, err := kgo.NewClient(c.Opts(kgo.SeedBrokers(addr))...)
 	if err != nil {
 		return nil, err
 	}

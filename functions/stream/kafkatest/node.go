@@ -38,12 +38,14 @@ type node struct {
 // javaCommand is the command that runs a class of Kafka's. 384 MB is what a
 // broker of a few topics needs. The optimizing compiler is left out: a node that
 // lives a minute would spend more time on it than it gets back.
-func javaCommand(libs, logConfig string) []string {
-	return []string{
+// Of options that contradict each other the last one counts.
+func javaCommand(libs, logConfig string, more ...string) []string {
+	command := []string{
 		"java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-Dlog4j2.configurationFile=" + logConfig,
 		"-cp", filepath.Join(libs, "*"),
 	}
+	return append(command, more...)
 }
 
 // formatAll prepares the storage of all nodes for one cluster.
@@ -144,10 +146,10 @@ func (n *node) logTail() []byte {
 	return log
 }
 
-// freePorts returns n loopback ports that nobody listens on. They are below those
+// FreePorts returns n loopback ports that nobody listens on. They are below those
 // that the system hands out to outgoing connections: a client that reconnects
 // while a broker is down must not be given the broker's own port.
-func freePorts(t testing.TB, n int) []int {
+func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	const low, high = 12_000, 30_000
 	var ports []int
