@@ -17,6 +17,7 @@ import (
 
 	"datasurge/emulator/broker"
 	"datasurge/emulator/chaos"
+	"datasurge/emulator/datadir"
 )
 
 // faults is what --chaos does to an emulator.
@@ -31,7 +32,7 @@ func (e *emulator) makeFaults() error {
 	if e.config.chaos == nil {
 		return nil
 	}
-	log, err := newFaultLog(filepath.Join(e.config.dataDir, "chaos.log"), e.config.chaos, func(line string) {
+	log, err := newFaultLog(filepath.Join(e.config.dataDir, datadir.FaultLog), e.config.chaos, func(line string) {
 		e.screen.Line("%s", label("chaos")+line)
 	})
 	if err != nil {

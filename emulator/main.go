@@ -7,9 +7,12 @@
 //	emulator invoke     send an event to a function
 //	emulator sample     a valid event of any type
 //	emulator tail       the records of a topic, decoded
+//	emulator explain    the story of one transaction
 //	emulator rules      check, apply and list detection rules
 //	emulator lists      show and change the lists that rules look at
 //	emulator label      say what a transaction was
+//	emulator parity     what the emulator does as Knative does
+//	emulator reset      delete what the emulator has kept
 package main
 
 import (
@@ -39,9 +42,12 @@ func commands() []command {
 		{"invoke", "send an event to a function and show what becomes of it", runInvoke},
 		{"sample", "print a valid event of any type", runSample},
 		{"tail", "print the records of a topic as they come", tail},
+		{"explain", "tell the story of one transaction through all topics", runExplain},
 		{"rules", "check, apply and list detection rules", runRules},
 		{"lists", "show and change the lists that rules look at", runLists},
 		{"label", "say that a transaction was fraud, or legitimate", runLabel},
+		{"parity", "what the emulator does as Knative does, and what proves it", runParity},
+		{"reset", "delete everything that the emulator has kept", runReset},
 	}
 }
 

@@ -237,7 +237,10 @@ func (o *tailOptions) show(rec *kgo.Record) (text string, ok bool) {
 		return "", false
 	}
 	if o.asJSON {
-		return recordJSON(rec, &e, isEvent), true
+		if !isEvent {
+			return recordJSON(rec, nil), true
+		}
+		return recordJSON(rec, &e), true
 	}
 	return recordLine(rec, &e, isEvent), true
 }
@@ -263,10 +266,10 @@ func recordLine(rec *kgo.Record, e *events.Event, isEvent bool) string {
 
 // recordObject is a record as JSON. Bytes that are no UTF-8 are in base64.
 type recordObject struct {
-	Topic       string          `json:"topic"`
+	Topic       string          `json:"topic,omitempty"`
 	Partition   int32           `json:"partition"`
 	Offset      int64           `json:"offset"`
-	Timestamp   time.Time       `json:"timestamp"`
+	Timestamp   time.Time       `json:"timestamp,omitzero"`
 	Key         *string         `json:"key,omitempty"`
 	KeyBase64   []byte          `json:"keyBase64,omitempty"`
 	Event       json.RawMessage `json:"event,omitempty"` // in the CloudEvents JSON format
@@ -274,14 +277,20 @@ type recordObject struct {
 	ValueBase64 []byte          `json:"valueBase64,omitempty"`
 }
 
-func recordJSON(rec *kgo.Record, e *events.Event, isEvent bool) string {
+// newRecordObject makes the JSON of a record; e is nil when it is no event.
+func newRecordObject(rec *kgo.Record, e *events.Event) recordObject {
 	o := recordObject{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Timestamp: rec.Timestamp.UTC()}
 	o.Key, o.KeyBase64 = textOrBytes(rec.Key)
-	if isEvent {
+	if e != nil {
 		o.Event = e.AppendJSON(nil)
 	} else {
 		o.Value, o.ValueBase64 = textOrBytes(rec.Value)
 	}
+	return o
+}
+
+func recordJSON(rec *kgo.Record, e *events.Event) string {
+	o := newRecordObject(rec, e)
 	text, err := json.Marshal(&o)
 	if err != nil {
 		// Only an event whose JSON is not valid could do that.

@@ -55,6 +55,7 @@ var layers = map[string][]string{
 	"emulator/chaos":     {},
 	"emulator/datadir":   {},
 	"emulator/dispatch":  {"knative", "events", "events/kafkarecord"},
+	"emulator/explain":   {"events", "events/kafkarecord"},
 	"emulator/golden":    {},
 	"emulator/rulebook":  {"events", "events/kafkarecord", "functions/detect", "functions/detect/rules"},
 	"emulator/parity":    {},
@@ -69,7 +70,7 @@ var layers = map[string][]string{
 	"emulator/bench":     {"events", "events/kafkarecord"},
 	"emulator": {
 		"knative", "events", "events/kafkarecord", "functions/run", "functions/window", "emulator/account", "emulator/bench", "emulator/chaos", "emulator/broker", "emulator/datadir", "emulator/dispatch",
-		"emulator/ownership", "emulator/parity", "emulator/ping", "emulator/rulebook", "emulator/sample", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
+		"emulator/ownership", "emulator/parity", "emulator/ping", "emulator/rulebook", "emulator/explain", "emulator/sample", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
 	},
 }
 

@@ -4,6 +4,7 @@
 //	lock           held while an emulator runs; holds its process id
 //	emulator.json  the endpoints and processes, while it runs; see [Info]
 //	kafka/         the data of the embedded broker
+//	chaos.log      every fault of the last run with --chaos
 package datadir
 
 import (
@@ -46,7 +47,7 @@ func Open(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	name := filepath.Join(path, "lock")
+	name := filepath.Join(path, lockFile)
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
@@ -75,7 +76,7 @@ func write(f *os.File, text string) error {
 }
 
 // Kafka is where the embedded broker keeps its data.
-func (d *Dir) Kafka() string { return filepath.Join(d.path, "kafka") }
+func (d *Dir) Kafka() string { return filepath.Join(d.path, kafkaDir) }
 
 // Info is the content of emulator.json.
 type Info struct {
@@ -98,7 +99,14 @@ type Instance struct {
 	PID int    `json:"pid"`
 }
 
-const infoFile = "emulator.json"
+// Names in the directory.
+const (
+	infoFile = "emulator.json"
+	lockFile = "lock"
+	kafkaDir = "kafka"
+	// FaultLog is the file in which --chaos writes down every fault.
+	FaultLog = "chaos.log"
+)
 
 // WriteInfo replaces emulator.json. A reader sees the old or the new content,
 // never a part.
