@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 		os.Exit(child())
 	case os.Getenv(asProgram) != "":
 		program(os.Getenv(asProgram))
+	case os.Getenv(asStep) != "":
+		step()
 	case os.Getenv(asMain) != "":
 		main()
 	}

@@ -94,7 +94,7 @@ func (d decoder) decode(n *yaml.Node, field string, v reflect.Value) error {
 			return d.wrongType(n, field, "true or false")
 		}
 		v.SetBool(b)
-	case reflect.Int, reflect.Int32, reflect.Int64:
+	case reflect.Int, reflect.Int16, reflect.Int32, reflect.Int64:
 		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" {
 			return d.wrongType(n, field, "a whole number")
 		}
