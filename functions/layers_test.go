@@ -26,7 +26,8 @@ var layers = map[string][]string{
 	"functions/generate/handbook": {},
 	"functions/enrich":            {"events", "functions/step", "functions/window", "functions/enrich/reference"},
 	"functions/enrich/reference":  {"events"},
-	"functions/detect":            {"events", "functions/step", "functions/window", "functions/detect/rules"},
+	"functions/detect":            {"events", "functions/step", "functions/window", "functions/detect/rules", "functions/model", "functions/outcome"},
+	"functions/outcome":           {},
 	"functions/model":             {},
 	"functions/detect/rules":      {"events"},
 	"functions/aggregate":         {"events", "functions/step", "functions/window"},
@@ -77,7 +78,7 @@ var layers = map[string][]string{
 // pure packages have no I/O, no clock and no Kafka.
 var pure = []string{
 	"events", "events/internal/strictjson", "functions/step", "functions/window", "functions/generate", "functions/generate/handbook", "functions/enrich",
-	"functions/enrich/reference", "functions/detect", "functions/detect/rules", "functions/aggregate", "functions/model",
+	"functions/enrich/reference", "functions/detect", "functions/detect/rules", "functions/aggregate", "functions/model", "functions/outcome",
 }
 
 // impure maps imports that pure packages may not have to the reason.

@@ -15,7 +15,7 @@ const kindProfile byte = step.FirstKind
 
 // profileVersion begins an encoded profile. A change of what follows, or of
 // windowSpecs, needs a new one.
-const profileVersion = 1
+const profileVersion = 2
 
 // stored is the state value of a customer: the profile encoded. Kept that way
 // it takes a quarter of the memory of a profile or less; decoding and encoding it
@@ -44,6 +44,8 @@ func profileCodec() step.Codec {
 //	last-first
 //	lastAmount
 //	past.n, and when it is not 0: mean, m2 as 8 bytes each
+//	usual      n, and when it is not 0: sum, 1 byte for the number of days up to
+//	           the last one with an unusual purchase, each a byte
 //	places     1 byte for their number, each: country 2 bytes, last-time
 //	windows    each: 1 byte for the number of panes up to the last one that is
 //	           not empty, each: count, and when it is not 0 in a window that
@@ -59,6 +61,7 @@ func (p *profile) append(dst []byte) []byte {
 		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(p.past.mean))
 		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(p.past.m2))
 	}
+	dst = p.habit.append(dst)
 	dst = append(dst, byte(p.placeCount))
 	for _, place := range p.places[:p.placeCount] {
 		dst = append(dst, place.country[:]...)
@@ -79,6 +82,32 @@ func (p *profile) append(dst []byte) []byte {
 		}
 	}
 	return dst
+}
+
+func (h *habit) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, h.n)
+	if h.n == 0 {
+		return dst
+	}
+	dst = binary.AppendUvarint(dst, uint64(h.sum))
+	used := len(h.unusual)
+	for used > 0 && h.unusual[used-1] == 0 {
+		used--
+	}
+	return append(append(dst, byte(used)), h.unusual[:used]...)
+}
+
+// decode reports whether the encoding is that of append.
+func (h *habit) decode(r *reader) bool {
+	if h.n = r.uvarint(); h.n == 0 {
+		return true
+	}
+	h.sum = r.positive()
+	used := r.length(habitDays)
+	for slot := range used {
+		h.unusual[slot] = r.byte()
+	}
+	return used == 0 || h.unusual[used-1] != 0
 }
 
 var errProfile = errors.New("the encoding is broken")
@@ -103,6 +132,9 @@ func (p *profile) decode(data []byte) error {
 	p.lastAmount = r.positive()
 	if p.past.n = r.uvarint(); p.past.n > 0 {
 		p.past.mean, p.past.m2 = r.float(), r.float()
+	}
+	if !p.habit.decode(&r) {
+		return errProfile
 	}
 	p.placeCount = r.length(maxPlaces)
 	for i := range p.placeCount {

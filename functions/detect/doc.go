@@ -40,11 +40,23 @@
 //	newCountry1h   no purchase in this country in the last hour, but   false
 //	               one in another (4)
 //	merchantRisk   share of frauds at the merchant                     0
+//	usualRatio     baseAmount / mean of all earlier purchases, those   1
+//	               over 2.7 times that mean (from the fourth on) as
+//	               2.7 times
+//	unusual14d     earlier purchases over that limit, of the day       0
+//	               (UTC) and the 14 days before
+//	merchantFraudShare  frauds of usual amount / (outcomes + 2) (5)     0
+//	merchantFraudRun    frauds of usual amount since the last genuine   0
+//	                    transaction (5)
+//	merchantFraudDays   days since the first of them (5)                35
+//	merchantCleanDays   days since the last genuine transaction (5)     35
 //
 // (1) The transaction itself included. (2) A refund is not counted: it sees the
 // purchases before it. (3) Of the last day without the last ten minutes, over
 // the time the customer has been known, at most a day, plus an hour; so a burst
-// of a new customer is unusual. (4) Of the four countries used last.
+// of a new customer is unusual. (4) Of the four countries used last. (5) Of the
+// merchant's transactions of the 35 days before, at most 48, of which a label was
+// known by the time of the transaction; see package outcome.
 //
 // Means, ratios, distances and risks have four decimals; rules and score see
 // what the decision carries.
@@ -67,7 +79,7 @@
 // counts itself alone. Within its own pane it also sees later transactions that
 // came before it.
 //
-// A profile takes 65 bytes for a customer who pays less than once a month, 120 for
+// A profile takes 80 bytes for a customer who pays less than once a month, 130 for
 // one who pays daily, and under 400 for one who pays once a second for a month.
 //
 // # Rules
@@ -90,6 +102,11 @@
 // Each decision is made by one rule set and carries its version, a hash.
 //
 // # Score and severity
+//
+// The model is the latest one of the table detection_models whose time has come
+// by that of the transaction: it has learnt from no label that was known later.
+// Until there is one, a baseline set by hand scores. A record that is no good
+// model is refused, and the last good one stays in force.
 //
 // The score is the model's score, raised by the active rules that fired: a rule
 // of weight w leaves 1-w of the doubt. The severity is the highest among the

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"datasurge/events"
+	"datasurge/functions/outcome"
 )
 
 // feature is the place of a feature in a vector. The order is that of the
@@ -33,6 +34,12 @@ const (
 	countries1h
 	newCountry1h
 	merchantRisk
+	usualRatio
+	unusual14d
+	merchantFraudShare
+	merchantFraudRun
+	merchantFraudDays
+	merchantCleanDays
 	featureCount
 )
 
@@ -46,6 +53,9 @@ var featureNames = [featureCount]string{
 	amountRatio: "amountRatio", amountZ: "amountZ", usual10m: "usual10m",
 	sinceLast: "sinceLast", lastAmount: "lastAmount", distanceKm: "distanceKm",
 	countries1h: "countries1h", newCountry1h: "newCountry1h", merchantRisk: "merchantRisk",
+	usualRatio: "usualRatio", unusual14d: "unusual14d",
+	merchantFraudShare: "merchantFraudShare", merchantFraudRun: "merchantFraudRun",
+	merchantFraudDays: "merchantFraudDays", merchantCleanDays: "merchantCleanDays",
 }
 
 // vector holds the features of one transaction.
@@ -89,6 +99,11 @@ func (p *profile) observe(t *events.Enriched, v *vector) (previousCountry string
 		v[sinceLast] = min(max(0, float64(t.Time-p.last)/1000), neverSeen)
 	}
 	v[amountZ] = p.z(float64(t.BaseAmount))
+	v[usualRatio] = p.habit.ratio(t.BaseAmount)
+	v[unusual14d] = 0
+	if !p.empty() {
+		v[unusual14d] = p.habit.unusualBefore(p.last, t.Time)
+	}
 	v[countries1h], v[newCountry1h] = 0, 0
 	if country, ok := countryCode(t.Country); ok && !refund {
 		others, latest, same := p.placesBefore(country, t.Time)
@@ -113,6 +128,14 @@ func (p *profile) observe(t *events.Enriched, v *vector) (previousCountry string
 	}
 	v[usual10m] = p.usual(v[count1d], v[count10m], t.Time)
 	return previousCountry
+}
+
+// observeMerchant fills in what is known of the merchant's other transactions.
+func (v *vector) observeMerchant(f outcome.Features) {
+	v[merchantFraudShare] = round(f.Share)
+	v[merchantFraudRun] = f.Run
+	v[merchantFraudDays] = round(f.RunDays)
+	v[merchantCleanDays] = round(f.CleanDays)
 }
 
 // count is the number of transactions in a window. One that is too late for the

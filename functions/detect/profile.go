@@ -25,6 +25,7 @@ type profile struct {
 	last       int64
 	lastAmount int64 // amount of the purchase added last, minor units, 0 before the first
 	past       moments
+	habit      habit
 	places     [maxPlaces]place // the one used last first
 	placeCount int
 	windows    [windowCount]panes
@@ -60,6 +61,7 @@ func (p *profile) add(t *events.Enriched) {
 		for i := range p.windows {
 			p.windows[i].advance(&windowSpecs[i], p.last, t.Time)
 		}
+		p.habit.advance(p.last, t.Time)
 		p.last = t.Time
 		p.forgetPlaces()
 	}
@@ -74,6 +76,7 @@ func (p *profile) add(t *events.Enriched) {
 	}
 	p.lastAmount = t.BaseAmount
 	p.past.add(float64(t.BaseAmount))
+	p.habit.add(p.last, t.Time, t.BaseAmount)
 	if country, ok := countryCode(t.Country); ok {
 		p.visit(country, t.Time)
 	}

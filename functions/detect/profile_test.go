@@ -115,9 +115,49 @@ func reference(seen []events.Enriched) map[string]float64 {
 		spread := max(math.Sqrt(squares/float64(len(past)-1)), m/10)
 		f["amountZ"] = max(-100, min((float64(now.BaseAmount)-m)/spread, 100))
 	}
+	referenceHabit(seen, f)
 	known := float64(max(0, min(t-first, day)-10*minute))
 	f["usual10m"] = round(max(0, f["count1d"]-f["count10m"]) * float64(10*minute) / (known + float64(hour)))
 	return f
+}
+
+// referenceHabit computes usualRatio and unusual14d.
+func referenceHabit(seen []events.Enriched, f map[string]float64) {
+	f["usualRatio"] = 1
+	var limited []float64 // purchases, unusual ones as the largest usual amount
+	type unusual struct{ day, newest int64 }
+	var all []unusual
+	newest := int64(math.MinInt64)
+	for i, s := range seen {
+		mean := 0.0
+		for _, x := range limited {
+			mean += x / float64(len(limited))
+		}
+		amount := float64(s.BaseAmount)
+		if i == len(seen)-1 {
+			if len(limited) > 0 {
+				f["usualRatio"] = round(amount / mean)
+			}
+			break
+		}
+		newest = max(newest, floorDiv(s.Time, day))
+		if s.Type == "refund" {
+			continue
+		}
+		if limit := math.Floor(2.7 * mean); len(limited) >= 3 && amount > limit {
+			amount = limit
+			all = append(all, unusual{floorDiv(s.Time, day), newest})
+		}
+		limited = append(limited, amount)
+	}
+	now := floorDiv(seen[len(seen)-1].Time, day)
+	for _, u := range all {
+		// A purchase that was too old when it came is not counted, nor is one of
+		// a day that has gone since.
+		if u.day > u.newest-15 && u.day > newest-15 && u.day <= now && u.day > now-15 {
+			f["unusual14d"]++
+		}
+	}
 }
 
 func floorDiv(a, b int64) int64 { return int64(math.Floor(float64(a) / float64(b))) }

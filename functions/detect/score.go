@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// modelVersion names the model that this package holds.
-const modelVersion = "baseline-1"
+// baselineVersion names the model that scores until one has been learnt.
+const baselineVersion = "baseline-1"
 
 // The baseline model is a logistic function of seven terms with weights set by
 // hand: it knows what is unusual, not what is fraud. Its priors:
@@ -128,7 +128,22 @@ func appendTerm(dst []byte, f feature, v *vector) []byte {
 		return append(dst, " km from home"...)
 	case international:
 		return append(dst, "abroad"...)
-	default:
+	case night:
 		return append(dst, "at night"...)
+	case usualRatio:
+		dst = append(dst, "amount is "...)
+		dst = strconv.AppendFloat(dst, v[f], 'f', 1, 64)
+		return append(dst, " times what the customer usually pays"...)
+	case unusual14d:
+		dst = strconv.AppendFloat(dst, v[f], 'f', 0, 64)
+		return append(dst, " unusual amounts in the last 14 days"...)
+	case merchantFraudShare, merchantFraudRun, merchantFraudDays, merchantCleanDays:
+		return appendMerchantTerm(dst, f, v)
+	case baseAmount:
+		dst = append(dst, "amount is "...)
+		return strconv.AppendFloat(dst, v[f], 'f', 2, 64)
+	default:
+		dst = append(append(dst, featureNames[f]...), " is "...)
+		return appendNumber(dst, v[f])
 	}
 }

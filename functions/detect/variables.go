@@ -7,6 +7,7 @@ import (
 
 	"datasurge/events"
 	"datasurge/functions/detect/rules"
+	"datasurge/functions/outcome"
 )
 
 // Variables of rules. The features come first, at their places in a vector.
@@ -43,6 +44,7 @@ func Schema() rules.Schema {
 	for f, value := range map[feature]float64{
 		mean1d: 0, mean7d: 0, mean30d: 0, amountRatio: 1, amountZ: 0, usual10m: 0, sinceLast: neverSeen, lastAmount: 0,
 		distanceKm: 0, countries1h: 0, merchantRisk: 0,
+		usualRatio: 1, merchantFraudDays: outcome.Unknown().RunDays, merchantCleanDays: outcome.Unknown().CleanDays,
 	} {
 		variables[f].Unknown = value
 	}

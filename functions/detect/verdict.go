@@ -15,7 +15,7 @@ import (
 func (f *function) decide(tx step.Tx, set *rules.Set, lists *rules.Lists) {
 	d, t := &f.decision, &f.subject.transaction
 	d.Enriched = *t
-	d.RuleSet, d.ListSet, d.ModelVersion = set.Version(), lists.Version(), modelVersion
+	d.RuleSet, d.ListSet, d.ModelVersion = set.Version(), lists.Version(), f.modelVersion()
 	d.Rules, d.Shadow, d.Suppressed, f.weights = d.Rules[:0], d.Shadow[:0], d.Suppressed[:0], f.weights[:0]
 	severity := ""
 	f.flagging = f.flagging[:0]
@@ -91,7 +91,7 @@ func (f *function) explain(lists *rules.Lists) {
 		f.text = append(f.text, " is "...)
 		f.text = strconv.AppendFloat(f.text, f.config.FlagScore, 'g', -1, 64)
 		f.text = append(f.text, " or more: "...)
-		f.text = appendExplanation(f.text, &f.subject.features)
+		f.text = f.appendExplanation(f.text)
 		d.Reasons = append(d.Reasons, events.Reason{Rule: rules.ScoreReason, Text: string(f.text)})
 	}
 }
