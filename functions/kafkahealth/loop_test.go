@@ -3,6 +3,7 @@ package kafkahealth_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +17,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"datasurge/events"
 	"datasurge/functions/kafkahealth"
+	"datasurge/functions/step"
+	"datasurge/functions/stream"
 	"datasurge/functions/stream/kafkatest"
 )
 
@@ -272,5 +276,60 @@ func TestMarkersAreNoLag(t *testing.T) {
 		if diff := cmp.Diff(lag(0, 0, "billing", "payments", 0), got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
+	})
+}
+
+// idle is a function that does nothing with its events.
+type idle struct{}
+
+func (idle) Step(step.Tx, *events.Event) error { return nil }
+func (idle) Tick(step.Tx, time.Time) error     { return nil }
+
+// What a function commits to its group is seconds old; its changelog tells how far
+// it is.
+func TestLagOfAFunctionIsThatOfItsChangelog(t *testing.T) {
+	kafkatest.FakeTime(t, func(t *testing.T, b kafkatest.Backend) {
+		for _, topic := range []string{"payments", "billing_state", events.TopicLate, events.TopicDeadLetters} {
+			b.CreateTopic(t, topic, 1, nil)
+		}
+		admin := kadm.NewClient(b.Client(t))
+		if err := admin.CommitAllOffsets(t.Context(), "billing", kadm.OffsetsFromRecords(kgo.Record{Topic: "payments", Offset: 0})); err != nil {
+			t.Fatal(err)
+		}
+		loop := open(t, b, kafkahealth.Config{})
+		check := func(when string, want map[string]float64) {
+			t.Helper()
+			if diff := cmp.Diff(want, only(look(t, loop), "datasurge_consumer_lag"), cmpopts.EquateApprox(0, 0.5)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", when, diff)
+			}
+		}
+		produce := func(n int) {
+			t.Helper()
+			for range n {
+				b.Produce(t, "payments", kgo.StringRecord(`{}`))
+			}
+		}
+		produce(5)
+		check("before the function has ever run", lag(4, 0, "billing", "payments", 0))
+
+		engine, err := stream.Open(t.Context(), stream.Options{
+			Definition: step.Definition{
+				Name:   "billing",
+				Inputs: []step.Input{{Topic: "payments", Types: []string{events.TypePlain}}},
+				New:    func(step.Task) step.Function { return idle{} },
+			},
+			Kafka: b.Opts(), Consume: true, Owner: stream.Static{}, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		check("the function runs", lag(0, 0, "billing", "payments", 0))
+		if err := engine.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		produce(3)
+		time.Sleep(time.Minute)
+		check("the function is gone", lag(3, 60, "billing", "payments", 0))
 	})
 }
