@@ -78,7 +78,7 @@ func TestManifests(t *testing.T) {
 		"services": {services, []string{"aggregate", "detect", "enrich", "generate"}},
 		"sources": {sources, []string{
 			"scored_transactions -> aggregate", "aggregate_partials -> aggregate", "transaction_labels -> aggregate",
-			"enriched_transactions -> detect", "financial_transactions -> enrich",
+			"enriched_transactions -> detect", "transaction_labels -> detect", "financial_transactions -> enrich",
 		}},
 		"sinks": {sinks, []string{"dead-letters -> dead_letters"}},
 		"topics": {topics, []string{

@@ -466,7 +466,6 @@ func TestAmountsOfTheDimensionCurrencyAreInThatCurrency(t *testing.T) {
 type overflows map[string]int
 
 func (o overflows) SumOverflow(dimension string) { o[dimension]++ }
-func (o overflows) Task(int) TaskObserver        { return nobody{} }
 
 func TestSumOverflowIsReportedAndNeverWraps(t *testing.T) {
 	seen := overflows{}

@@ -18,7 +18,6 @@ import (
 type collector struct {
 	plan      *plan
 	bins      *window.Bins
-	observer  TaskObserver
 	partition int
 
 	series  [dimensions]map[string]*series
@@ -59,7 +58,7 @@ type part struct {
 }
 
 func newCollector(p *plan, bins *window.Bins, partition int) *collector {
-	c := &collector{plan: p, bins: bins, observer: p.observer.Task(partition), partition: partition, days: newDayCounts(p)}
+	c := &collector{plan: p, bins: bins, partition: partition, days: newDayCounts(p)}
 	for d := range c.series {
 		c.series[d] = map[string]*series{}
 	}
@@ -108,7 +107,6 @@ func (c *collector) collect(tx step.Tx, e *events.Event) error {
 		}
 	}
 	c.note(tx)
-	c.observer.Verdict(t)
 	return nil
 }
 
@@ -122,7 +120,6 @@ func (c *collector) collectLabel(tx step.Tx, e *events.Event) error {
 	if err := tx.Observe(l.LabelTime); err != nil {
 		return err
 	}
-	c.observer.Label(l)
 	if !l.Fraud || dayOf(l.TransactionTime) < c.days.oldest {
 		return nil
 	}

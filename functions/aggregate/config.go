@@ -33,28 +33,11 @@ type Config struct {
 type Observer interface {
 	// SumOverflow: the sum of a final result did not fit into 64 bits.
 	SumOverflow(dimension string)
-	// Task returns who is told what one task takes. It is called for each new
-	// instance of the task; what was told of the one before and not committed
-	// comes again.
-	Task(task int) TaskObserver
-}
-
-// TaskObserver is told what a task takes, on its goroutine and before it is
-// committed. It keeps nothing of what it is handed.
-type TaskObserver interface {
-	// Verdict: t was counted. It has no features.
-	Verdict(t *events.Scored)
-	// Label: the truth about a transaction came, which may be one of another
-	// instance's or long ago.
-	Label(l *events.Label)
 }
 
 type nobody struct{}
 
-func (nobody) SumOverflow(string)     {}
-func (nobody) Task(int) TaskObserver  { return nobody{} }
-func (nobody) Verdict(*events.Scored) {}
-func (nobody) Label(*events.Label)    {}
+func (nobody) SumOverflow(string) {}
 
 // DefaultConfig is: windows of a minute, of five minutes every minute and of an
 // hour, a minute of lateness, US dollars, labels after 7 days, no observer.

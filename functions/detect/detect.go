@@ -39,25 +39,28 @@ func Definition(config Config) (step.Definition, error) {
 	}
 	config.Observer.RulesChanged(initial)
 	return step.Definition{
-		Name:   Name,
-		Inputs: []step.Input{{Topic: events.TopicEnriched, Types: []string{events.TypeEnriched}, Upstream: true}},
+		Name: Name,
+		Inputs: []step.Input{
+			{Topic: events.TopicEnriched, Types: []string{events.TypeEnriched}, Upstream: true},
+			{Topic: events.TopicLabels, Types: []string{events.TypeLabel}},
+		},
 		Outputs: []step.Output{
 			{Topic: events.TopicScored, Watermarks: true},
 			{Topic: events.TopicAnomalies},
 			{Topic: events.TopicWindows},
+			{Topic: events.TopicLate},
 		},
 		Tables: []step.Table{
 			{Topic: events.TopicRules, Initial: initial, Apply: applyRules(config.Observer)},
 			{Topic: events.TopicLists, Initial: &rules.Lists{}, Apply: applyLists(config.Observer)},
 			{Topic: events.TopicWindows, Initial: &windowTable{}, Apply: applyWindows},
-			outcomeTable(),
-			modelTable(),
 		},
 		// What gives a profile its meaning is fixed by its version.
 		Settings: "profile " + strconv.Itoa(profileVersion),
 		Codecs: map[byte]step.Codec{
 			kindProfile: profileCodec(), kindCustomerWindows: askedCodec(), kindMerchantWindows: askedCodec(),
 			kindWindowStart: windowStartCodec(), kindClock: clockCodec(),
+			kindVerdicts: verdictCodec(), kindHeldLabel: heldLabelCodec(),
 		},
 		New: func(task step.Task) step.Function {
 			return newFunction(config, initial, task)
@@ -109,10 +112,9 @@ type function struct {
 	key      []byte
 	profile  profile
 	keeper   *keeper
+	labels   *labels
 	encoded  []byte
 	subject  subject
-	scorer   *scorer   // what modelScore is from; nil: the baseline
-	values   []float32 // of the features that scorer asks for
 	input    *rules.Input
 	outcome  rules.Outcome
 	weights  []float64
@@ -128,7 +130,7 @@ type function struct {
 }
 
 func newFunction(config Config, set *rules.Set, task step.Task) *function {
-	f := &function{config: config, observer: config.Observer.Task(task.Partition), keeper: newKeeper(task)}
+	f := &function{config: config, observer: config.Observer.Task(task.Partition), keeper: newKeeper(task), labels: newLabels(task)}
 	f.input = set.NewInput(&f.subject)
 	for _, name := range featureNames {
 		f.decision.Features = append(f.decision.Features, events.Feature{Name: name})
@@ -138,6 +140,9 @@ func newFunction(config Config, set *rules.Set, task step.Task) *function {
 
 // Step implements step.Function.
 func (f *function) Step(tx step.Tx, e *events.Event) error {
+	if e.Type == events.TypeLabel {
+		return f.labels.take(tx, e, tx.Table(events.TopicRules).(*rules.Set), f.observer)
+	}
 	t := &f.subject.transaction
 	if err := events.ParseEnriched(e.Data, t); err != nil {
 		return err
@@ -149,8 +154,7 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 		return err
 	}
 	set, lists := tx.Table(events.TopicRules).(*rules.Set), tx.Table(events.TopicLists).(*rules.Lists)
-	f.subject.features.observeMerchant(tx.Table(events.TopicOutcomes).(*merchants).get(t.MerchantID).At(t.Time))
-	f.score(tx.Table(events.TopicModels).(models).at(t.Time))
+	f.subject.modelScore = baseline(&f.subject.features)
 	f.input.Next()
 	f.input.Lists(lists, t.Time)
 	if err := f.updateWindows(tx, t, set); err != nil {
@@ -159,6 +163,9 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 	set.EvaluateTimed(f.input, &f.outcome, f.observer.Timer())
 
 	f.decide(tx, set, lists)
+	if err := f.labels.remember(tx, &f.decision); err != nil {
+		return err
+	}
 	f.arena.Reset()
 	f.scored = f.arena.NewScored(&f.decision.Scored)
 	tx.Emit(events.TopicScored, &f.scored)
@@ -171,39 +178,14 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 	return nil
 }
 
-// score computes the model's score: that of s, or the baseline's without one.
-func (f *function) score(s *scorer) {
-	f.scorer = s
-	if s == nil {
-		f.subject.modelScore = baseline(&f.subject.features)
-		return
-	}
-	f.values = s.values(&f.subject.features, f.values)
-	f.subject.modelScore = roundScore(s.Score(f.values))
-}
-
-// modelVersion names the model that modelScore is from.
-func (f *function) modelVersion() string {
-	if f.scorer == nil {
-		return baselineVersion
-	}
-	return f.scorer.Version
-}
-
-// appendExplanation says what raised modelScore most.
-func (f *function) appendExplanation(dst []byte) []byte {
-	if f.scorer == nil {
-		return appendExplanation(dst, &f.subject.features)
-	}
-	return f.scorer.appendExplanation(dst, &f.subject.features)
-}
-
 // Tick implements step.Function: it begins to keep the windows that new rules ask
-// for, and tells the other tasks about merchants. Decisions do not depend on it.
+// for, tells the other tasks about merchants, and judges the labels that were
+// held. Decisions do not depend on it.
 func (f *function) Tick(tx step.Tx, _ time.Time) error {
-	f.keeper.adopt(tx, tx.Table(events.TopicRules).(*rules.Set))
+	set := tx.Table(events.TopicRules).(*rules.Set)
+	f.keeper.adopt(tx, set)
 	f.keeper.publish(tx)
-	return nil
+	return f.labels.release(tx, set, f.observer)
 }
 
 // updateWindows adds t to the windows that rules ask for, and hands their values

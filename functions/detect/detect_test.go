@@ -45,6 +45,10 @@ func (r *recorder) RuleFired(id, severity string, shadow bool) {
 func (r *recorder) RuleFailed(id string, err error) {
 	r.told = append(r.told, fmt.Sprintf("failed %s: %v", id, err))
 }
+
+func (r *recorder) Labelled(rule string, fired, fraud bool) {
+	r.told = append(r.told, fmt.Sprintf("labelled %q fired=%v fraud=%v", rule, fired, fraud))
+}
 func (r *recorder) RuleRefused(err error) { r.told = append(r.told, "refused "+err.Error()) }
 func (r *recorder) RulesChanged(set *rules.Set) {
 	r.told = append(r.told, fmt.Sprintf("changed to %d rules", len(set.Rules())))
@@ -424,7 +428,7 @@ func TestDecisionCanBeDerivedAgain(t *testing.T) {
 		if diff := cmp.Diff(d.Rules, fired); diff != "" {
 			t.Fatalf("%s: rules (-decision, +derived):\n%s", d.TransactionID, diff)
 		}
-		if got := combine(s.modelScore, weights...); got != d.Score || d.RuleSet != set.Version() || d.ModelVersion != baselineVersion {
+		if got := combine(s.modelScore, weights...); got != d.Score || d.RuleSet != set.Version() || d.ModelVersion != modelVersion {
 			t.Fatalf("%s: score %v, derived %v", d.TransactionID, d.Score, got)
 		}
 		if d.Flagged {

@@ -12,8 +12,9 @@ type Observer interface {
 	// instance of the task; what was told of the one before and not committed
 	// comes again.
 	Task(task int) TaskObserver
-	// RuleRefused: a record of the rules table was not accepted; the rule of
-	// that id stays as it was. err is an *rules.InvalidError.
+	// RuleRefused: a record of the rules table or of the lists was not
+	// accepted; what stood under its key stays in force. err is an
+	// *rules.InvalidError or an *rules.ListError.
 	RuleRefused(err error)
 	// RulesChanged: a new rule set is in force.
 	RulesChanged(set *rules.Set)
@@ -28,6 +29,11 @@ type TaskObserver interface {
 	RuleFired(id, severity string, shadow bool)
 	// RuleFailed: the evaluation of a rule failed; it counted as not fired.
 	RuleFailed(id string, err error)
+	// Labelled: a label said whether a transaction was a fraud, on which an
+	// active or shadow rule had fired or not. The rule "" stands for all
+	// together, and fired for flagged. It is told for every rule when a rule
+	// fired or the transaction was a fraud.
+	Labelled(rule string, fired, fraud bool)
 	// Timer returns how to time the rules on the next transaction, nil for not at
 	// all, which it is to be for most: reading the clock takes as long as a rule.
 	Timer() *rules.Timer
@@ -40,6 +46,7 @@ func (unobserved) Task(int) TaskObserver             { return unobserved{} }
 func (unobserved) Scored(*events.Scored, *rules.Set) {}
 func (unobserved) RuleFired(string, string, bool)    {}
 func (unobserved) RuleFailed(string, error)          {}
+func (unobserved) Labelled(string, bool, bool)       {}
 func (unobserved) Timer() *rules.Timer               { return nil }
 func (unobserved) RuleRefused(error)                 {}
 func (unobserved) RulesChanged(*rules.Set)           {}

@@ -23,6 +23,18 @@ const MaxRules = 50
 // scoreRule is the label of what the score alone flagged.
 const scoreRule = "score"
 
+// anyRule is the label of the system as a whole.
+const anyRule = "any"
+
+// outcomes are what a label says about a rule.
+var outcomes = [...]string{"tp", "fp", "fn"}
+
+const (
+	truePositive = iota
+	falsePositive
+	falseNegative
+)
+
 // severities are the severities of anomalies.
 var severities = [...]string{rules.Low, rules.Medium, rules.High, rules.Critical}
 
@@ -36,6 +48,7 @@ type detectMetrics struct {
 	duration    *prometheus.SummaryVec
 	fired       *prometheus.CounterVec
 	refused     prometheus.Counter
+	labels      *prometheus.CounterVec
 	active      *active
 	top         *top
 	names       *ruleNames
@@ -52,13 +65,15 @@ func newDetectMetrics(r *prometheus.Registry) detectMetrics {
 			Namespace: namespace, Name: "rule_duration_seconds", Help: "Time of an evaluation, of one transaction in 256.",
 		}, []string{"rule"}),
 		fired:   counters("rule_fired_total", "Rules that fired, active and shadow.", nil, "rule", "mode"),
-		refused: counter("rules_refused_total", "Records of the rules table that were not accepted.", nil),
-		active:  newActive(), top: newTop(), names: newRuleNames(),
+		refused: counter("rules_refused_total", "Records of the tables of rules and of lists that were not accepted.", nil),
+		labels: counters("labels_total", "Labels by whether the rule had fired on the transaction, in shadow included: tp and fp, frauds and others on which it had; fn, frauds on which it had not. The rule any stands for flagged transactions.", nil,
+			"rule", "outcome"),
+		active: newActive(), top: newTop(), names: newRuleNames(),
 	}
 	for i, severity := range severities {
 		d.detected[i] = detected.WithLabelValues(severity)
 	}
-	r.MustRegister(detected, d.anomalies, d.value, d.evaluations, d.errors, d.duration, d.fired, d.refused, d.active, d.top)
+	r.MustRegister(detected, d.anomalies, d.value, d.evaluations, d.errors, d.duration, d.fired, d.refused, d.labels, d.active, d.top)
 	return d
 }
 
@@ -80,7 +95,7 @@ func (o detectObserver) RulesChanged(set *rules.Set) {
 	gone := d.names.set(set.Rules())
 	for _, name := range gone {
 		of := prometheus.Labels{"rule": name}
-		for _, vec := range []*prometheus.CounterVec{d.anomalies, d.value, d.evaluations, d.errors, d.fired} {
+		for _, vec := range []*prometheus.CounterVec{d.anomalies, d.value, d.evaluations, d.errors, d.fired, d.labels} {
 			vec.DeletePartialMatch(of)
 		}
 		d.duration.DeletePartialMatch(of)
@@ -93,6 +108,12 @@ func (o detectObserver) RulesChanged(set *rules.Set) {
 		d.fired.WithLabelValues(name, "active")
 		d.fired.WithLabelValues(name, "shadow")
 		d.anomalies.WithLabelValues(name, r.Severity)
+		for _, outcome := range outcomes {
+			d.labels.WithLabelValues(name, outcome)
+		}
+	}
+	for _, outcome := range outcomes {
+		d.labels.WithLabelValues(anyRule, outcome)
 	}
 	for _, severity := range severities {
 		d.anomalies.WithLabelValues(scoreRule, severity)
@@ -153,6 +174,7 @@ type detectTally struct {
 	detected  [len(severities)]int
 	sets      []setCount
 	rules     map[string]*ruleTally
+	all       [len(outcomes)]int // labels, of flagged transactions
 	base      string
 	users     []uint64 // hashes
 	stores    []uint64
@@ -167,6 +189,7 @@ type setCount struct {
 
 type ruleTally struct {
 	active, shadow, failed int
+	labels                 [len(outcomes)]int
 	severity               string
 	flagged                [len(severities)]int // by severity, of the score
 	value                  float64
@@ -241,6 +264,22 @@ func (t *detectTally) RuleFired(id, severity string, shadow bool) {
 // RuleFailed implements detect.TaskObserver.
 func (t *detectTally) RuleFailed(id string, _ error) { t.rule(id).failed++ }
 
+// Labelled implements detect.TaskObserver.
+func (t *detectTally) Labelled(rule string, fired, fraud bool) {
+	of := &t.all
+	if rule != "" {
+		of = &t.rule(rule).labels
+	}
+	switch {
+	case fired && fraud:
+		of[truePositive]++
+	case fired:
+		of[falsePositive]++
+	case fraud:
+		of[falseNegative]++
+	}
+}
+
 // commit implements tally.
 func (t *detectTally) commit() {
 	m := t.m
@@ -258,6 +297,8 @@ func (t *detectTally) commit() {
 	for id, r := range t.rules {
 		t.commitRule(id, base, r)
 	}
+	m.commitLabels(anyRule, t.all)
+	t.all = [len(outcomes)]int{}
 	now := time.Now()
 	m.active.add(now, t.users, t.stores)
 	m.top.add(now, t.merchants)
@@ -285,6 +326,7 @@ func (t *detectTally) commitRule(id, base string, r *ruleTally) {
 	if r.failed > 0 {
 		m.errors.WithLabelValues(name).Add(float64(r.failed))
 	}
+	m.commitLabels(name, r.labels)
 	if r.value > 0 {
 		m.value.WithLabelValues(name, base).Add(r.value)
 	}
@@ -297,6 +339,14 @@ func (t *detectTally) commitRule(id, base string, r *ruleTally) {
 		m.duration.WithLabelValues(name).Observe(d.Seconds())
 	}
 	*r = ruleTally{timed: r.timed[:0]}
+}
+
+func (m *detectMetrics) commitLabels(name string, counts [len(outcomes)]int) {
+	for i, n := range counts {
+		if n > 0 {
+			m.labels.WithLabelValues(name, outcomes[i]).Add(float64(n))
+		}
+	}
 }
 
 // sortedKeys returns the keys of a map in order.
