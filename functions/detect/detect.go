@@ -54,6 +54,8 @@ func Definition(config Config) (step.Definition, error) {
 			{Topic: events.TopicRules, Initial: initial, Apply: applyRules(config.Observer)},
 			{Topic: events.TopicLists, Initial: &rules.Lists{}, Apply: applyLists(config.Observer)},
 			{Topic: events.TopicWindows, Initial: &windowTable{}, Apply: applyWindows},
+			outcomeTable(),
+			modelTable(),
 		},
 		// What gives a profile its meaning is fixed by its version.
 		Settings: "profile " + strconv.Itoa(profileVersion),
@@ -115,6 +117,8 @@ type function struct {
 	labels   *labels
 	encoded  []byte
 	subject  subject
+	scorer   *scorer   // what modelScore is from; nil: the baseline
+	values   []float32 // of the features that scorer asks for
 	input    *rules.Input
 	outcome  rules.Outcome
 	weights  []float64
@@ -154,7 +158,8 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 		return err
 	}
 	set, lists := tx.Table(events.TopicRules).(*rules.Set), tx.Table(events.TopicLists).(*rules.Lists)
-	f.subject.modelScore = baseline(&f.subject.features)
+	f.subject.features.observeMerchant(tx.Table(events.TopicOutcomes).(*merchants).get(t.MerchantID).At(t.Time))
+	f.score(tx.Table(events.TopicModels).(models).at(t.Time))
 	f.input.Next()
 	f.input.Lists(lists, t.Time)
 	if err := f.updateWindows(tx, t, set); err != nil {
@@ -176,6 +181,33 @@ func (f *function) Step(tx step.Tx, e *events.Event) error {
 	}
 	f.report(set)
 	return nil
+}
+
+// score computes the model's score: that of s, or the baseline's without one.
+func (f *function) score(s *scorer) {
+	f.scorer = s
+	if s == nil {
+		f.subject.modelScore = baseline(&f.subject.features)
+		return
+	}
+	f.values = s.values(&f.subject.features, f.values)
+	f.subject.modelScore = roundScore(s.Score(f.values))
+}
+
+// modelVersion names the model that modelScore is from.
+func (f *function) modelVersion() string {
+	if f.scorer == nil {
+		return baselineVersion
+	}
+	return f.scorer.Version
+}
+
+// appendExplanation says what raised modelScore most.
+func (f *function) appendExplanation(dst []byte) []byte {
+	if f.scorer == nil {
+		return appendExplanation(dst, &f.subject.features)
+	}
+	return f.scorer.appendExplanation(dst, &f.subject.features)
 }
 
 // Tick implements step.Function: it begins to keep the windows that new rules ask

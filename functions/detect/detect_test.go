@@ -428,7 +428,7 @@ func TestDecisionCanBeDerivedAgain(t *testing.T) {
 		if diff := cmp.Diff(d.Rules, fired); diff != "" {
 			t.Fatalf("%s: rules (-decision, +derived):\n%s", d.TransactionID, diff)
 		}
-		if got := combine(s.modelScore, weights...); got != d.Score || d.RuleSet != set.Version() || d.ModelVersion != modelVersion {
+		if got := combine(s.modelScore, weights...); got != d.Score || d.RuleSet != set.Version() || d.ModelVersion != baselineVersion {
 			t.Fatalf("%s: score %v, derived %v", d.TransactionID, d.Score, got)
 		}
 		if d.Flagged {
