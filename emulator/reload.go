@@ -196,7 +196,7 @@ func (e *emulator) replaceSource(ctx context.Context, c change) error {
 	was, _ := c.was.object.(*knative.KafkaSource)
 	is, _ := c.is.object.(*knative.KafkaSource)
 	if was != nil {
-		e.stopSource(ctx, was)
+		e.stopSource(ctx, was, is == nil)
 	}
 	if is == nil {
 		return nil
@@ -211,8 +211,9 @@ func (e *emulator) replaceSource(ctx context.Context, c change) error {
 	return errors.Join(err, e.startSource(ctx, was))
 }
 
-// stopSource lets a source end what is under way and commit its position.
-func (e *emulator) stopSource(ctx context.Context, spec *knative.KafkaSource) {
+// stopSource lets a source end what is under way and commit its position. With one
+// that is removed its consumer group goes.
+func (e *emulator) stopSource(ctx context.Context, spec *knative.KafkaSource, removed bool) {
 	e.mu.Lock()
 	i := slices.IndexFunc(e.sources, func(d *delivery) bool { return d.spec == spec })
 	if i < 0 {
@@ -222,7 +223,13 @@ func (e *emulator) stopSource(ctx context.Context, spec *knative.KafkaSource) {
 	d := e.sources[i]
 	e.sources = slices.Delete(slices.Clone(e.sources), i, i+1)
 	e.mu.Unlock()
-	d.Close(ctx)
+	if !removed {
+		d.Close(ctx)
+		return
+	}
+	if err := d.Remove(ctx); err != nil {
+		e.log.Warn("the consumer group of a source that is gone is still there", "reason", err)
+	}
 }
 
 // stopService ends a service that nothing delivers to any more.

@@ -250,20 +250,22 @@ func (d *Dispatcher) leave() {
 
 // revoked commits what is finished of partitions that another member gets.
 // Their events under way go on, and come to the new owner again.
-func (d *Dispatcher) revoked(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+func (d *Dispatcher) revoked(_ context.Context, client *kgo.Client, lost map[string][]int32) {
 	if !d.killed.Load() {
 		d.commit()
 	}
-	d.drop(lost)
+	d.drop(client, lost)
 }
 
 // forget drops partitions that another member has already.
-func (d *Dispatcher) forget(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
-	d.drop(lost)
+func (d *Dispatcher) forget(_ context.Context, client *kgo.Client, lost map[string][]int32) {
+	d.drop(client, lost)
 }
 
-// drop drops partitions: results of events under way no longer matter.
-func (d *Dispatcher) drop(lost map[string][]int32) {
+// drop drops partitions: results of events under way no longer matter. Should
+// they come back they are not paused.
+func (d *Dispatcher) drop(client *kgo.Client, lost map[string][]int32) {
+	client.ResumeFetchPartitions(lost)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for topic, partitions := range lost {

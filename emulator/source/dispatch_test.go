@@ -33,6 +33,7 @@ type bench struct {
 	c     *kgo.Client
 	sink  *fakeSink
 	log   strings.Builder
+	pace  int
 }
 
 // fakeSink is a transport whose handler answers.
@@ -113,6 +114,12 @@ func (b *bench) produce(partition int32, first, n int) {
 // open opens a dispatcher of a source whose spec has these fields too.
 func (b *bench) open(fields string, alone bool) *Dispatcher {
 	b.t.Helper()
+	return b.openWith(fields, alone, func(*Spec) {})
+}
+
+// openWith is open with a change of what the manifest says.
+func (b *bench) openWith(fields string, alone bool, change func(*Spec)) *Dispatcher {
+	b.t.Helper()
 	set, err := knative.Read("m.yaml", strings.NewReader(`
 apiVersion: sources.knative.dev/v1
 kind: KafkaSource
@@ -123,7 +130,8 @@ spec: {bootstrapServers: [b], topics: [t], consumerGroup: g, sink: {uri: "http:/
 	}
 	spec := ForKafkaSource(set.Sources[0])
 	spec.Subscriber = dispatch.Target{URL: "http://sink/"}
-	d, err := Open(b.t.Context(), Config{Spec: spec, Kafka: b.kafka, Alone: alone,
+	change(&spec)
+	d, err := Open(b.t.Context(), Config{Spec: spec, Kafka: b.kafka, Alone: alone, Pace: b.pace,
 		Transport: b.sink, Logger: slog.New(slog.NewTextHandler(&b.log, nil))})
 	if err != nil {
 		b.t.Fatal(err)

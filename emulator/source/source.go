@@ -21,6 +21,7 @@ package source
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -28,6 +29,7 @@ import (
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/emulator/dispatch"
@@ -164,6 +166,28 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		}
 		d.closeClients()
 	})
+}
+
+// Remove is Close, and then what the control plane does when the resource is
+// deleted: it deletes the consumer group, with its positions. The error says that
+// the group is still there.
+func (d *Dispatcher) Remove(ctx context.Context) error {
+	d.Close(ctx)
+	client, err := kgo.NewClient(d.kafka...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	const attempts = 5
+	for n := 1; ; n++ {
+		_, err := kadm.NewClient(client).DeleteGroup(ctx, d.group)
+		if err == nil || errors.Is(err, kerr.GroupIDNotFound) {
+			return nil
+		}
+		if n == attempts || ctx.Err() != nil {
+			return fmt.Errorf("%s: delete the group %s: %w", d.spec.Object, d.group, err)
+		}
+	}
 }
 
 // Kill ends the delivery at once, as the data plane does on SIGTERM. Requests
