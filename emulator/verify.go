@@ -71,38 +71,43 @@ func (e *emulator) busy() string {
 	return fmt.Sprintf("%d events are being delivered, %d wait for it", inFlight, waiting)
 }
 
-// accountOptions are what the account has to know of the functions: the values
-// that their manifests set.
+// accountOptions are what the account has to know of the functions.
 func (e *emulator) accountOptions() (o account.Options, err error) {
-	value := func(function, variable string) string {
-		for _, s := range e.set.Services {
-			if s.Getenv("FUNCTION") == function {
-				return cmp.Or(s.Getenv(variable), functions.DefaultOf(variable))
-			}
-		}
-		return functions.DefaultOf(variable)
-	}
-	if o.Windows, err = window.ParseSpecs(value("aggregate", "WINDOWS")); err != nil {
+	if o.Windows, err = window.ParseSpecs(e.variable("aggregate", "WINDOWS")); err != nil {
 		return o, fmt.Errorf("WINDOWS of aggregate: %w", err)
 	}
-	if o.Lateness, err = time.ParseDuration(value("aggregate", "LATENESS")); err != nil {
+	if o.Lateness, err = time.ParseDuration(e.variable("aggregate", "LATENESS")); err != nil {
 		return o, fmt.Errorf("LATENESS of aggregate: %w", err)
 	}
-	if o.Horizon, err = time.ParseDuration(value("enrich", "DEDUPE_HORIZON")); err != nil {
+	if o.Horizon, err = time.ParseDuration(e.variable("enrich", "DEDUPE_HORIZON")); err != nil {
 		return o, fmt.Errorf("DEDUPE_HORIZON of enrich: %w", err)
-	}
-	if !e.begin.Whole {
-		// Slices that had begun before are not all here.
-		ahead, err := time.ParseDuration(value("enrich", "MAX_AHEAD"))
-		if err != nil {
-			return o, fmt.Errorf("MAX_AHEAD of enrich: %w", err)
-		}
-		o.WindowsFrom = e.started.Add(ahead).UnixMilli()
 	}
 	if !e.runs("aggregate") {
 		o.Windows = nil
 	}
+	if !e.begin.Whole && o.Windows != nil {
+		// Windows that had begun before are not all here. Whoever replays may
+		// come back to any of them.
+		ahead, err := time.ParseDuration(e.variable("enrich", "MAX_AHEAD"))
+		if err != nil {
+			return o, fmt.Errorf("MAX_AHEAD of enrich: %w", err)
+		}
+		if o.WindowsFrom = e.started.Add(ahead).UnixMilli(); ahead == 0 || e.config.profile == "handbook" {
+			o.Windows = nil
+		}
+	}
 	return o, nil
+}
+
+// variable returns a variable of the function's environment: what the emulator
+// sets, what the manifest does, or the default.
+func (e *emulator) variable(function, name string) string {
+	for _, s := range e.set.Services {
+		if s.Getenv("FUNCTION") == function {
+			return cmp.Or(e.config.overrides(s, nil)[name], s.Getenv(name), functions.DefaultOf(name))
+		}
+	}
+	return functions.DefaultOf(name)
 }
 
 // runs reports whether a service runs the function.
