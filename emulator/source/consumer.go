@@ -121,11 +121,8 @@ func (d *Dispatcher) positions(ctx context.Context, admin *kadm.Client) (map[str
 			return nil, d.spec.Object.Errorf("spec.topics", "there is no topic %q: declare it with a KafkaTopic, or make it on the broker", t)
 		}
 	}
-	committed, err := admin.FetchOffsetsForTopics(ctx, d.group, topics...)
-	if err == nil {
-		err = committed.Error()
-	}
-	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+	committed, err := d.committed(ctx, admin)
+	if err != nil {
 		return nil, fmt.Errorf("positions of group %s: %w", d.group, err)
 	}
 	ends, err := admin.ListEndOffsets(ctx, topics...)
@@ -156,6 +153,32 @@ func (d *Dispatcher) positions(ctx context.Context, admin *kadm.Client) (map[str
 		}
 	}
 	return starting, nil
+}
+
+// askAgain is the pause before a broker is asked again that cannot answer yet.
+const askAgain = 200 * time.Millisecond
+
+// committed returns the group's positions. On a Kafka that has just been started
+// nobody coordinates groups before the topic of positions is made, which may take
+// longer than a client tries by itself.
+func (d *Dispatcher) committed(ctx context.Context, admin *kadm.Client) (kadm.OffsetResponses, error) {
+	for {
+		committed, err := admin.FetchOffsetsForTopics(ctx, d.group, d.spec.Topics...)
+		if err == nil {
+			err = committed.Error()
+		}
+		if err == nil || errors.Is(err, kerr.GroupIDNotFound) {
+			return committed, nil
+		}
+		if !kerr.IsRetriable(err) {
+			return nil, err
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // commitRegularly commits until the dispatcher is closed.
