@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	_ "time/tzdata" // PingSources name time zones, and a machine may know none
 
 	"datasurge/emulator/dispatch"
 	"datasurge/emulator/ping"

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"datasurge/emulator/service"
 	"datasurge/emulator/sink"
 	"datasurge/emulator/watch"
@@ -199,7 +201,7 @@ func (e *emulator) replaceSource(ctx context.Context, c change) error {
 		e.stopSource(ctx, was, is == nil)
 	}
 	if is == nil {
-		return nil
+		return e.deleteGroup(ctx, was)
 	}
 	err := e.startSource(ctx, is)
 	if err == nil || was == nil {
@@ -209,6 +211,18 @@ func (e *emulator) replaceSource(ctx context.Context, c change) error {
 	e.set.Sources[slices.Index(e.set.Sources, is)] = was
 	e.mu.Unlock()
 	return errors.Join(err, e.startSource(ctx, was))
+}
+
+// deleteGroup deletes the consumer group of a KafkaSource that is gone, as a
+// cluster does also with one that the manifest names.
+func (e *emulator) deleteGroup(ctx context.Context, spec *knative.KafkaSource) error {
+	if spec.ConsumerGroup == "" {
+		return nil // it was invented, and nobody knows it
+	}
+	if _, err := e.admin.DeleteGroup(ctx, spec.ConsumerGroup); err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return fmt.Errorf("%s: delete its consumer group %s: %w", spec, spec.ConsumerGroup, err)
+	}
+	return nil
 }
 
 // stopSource lets a source end what is under way and commit its position. With one

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,7 +61,7 @@ const handbookLabelDelay = "168h"
 func parseRun(args []string, out io.Writer) (runConfig, error) {
 	c := runConfig{programs: make(programs)}
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
-	flags.Func("f", "`file or directory` with the manifests, may be repeated (default: those of knative/, built in)", func(s string) error {
+	flags.Func("f", "`file or directory` with the manifests, or - for the standard input, may be repeated; ${NAME} and ${NAME:-default} are replaced from the environment (default: those of knative/, built in)", func(s string) error {
 		c.manifests = append(c.manifests, s)
 		return nil
 	})
@@ -97,6 +98,8 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 	switch {
 	case c.chaos != nil && c.chaos.Broker > 0 && len(c.brokers) > 0:
 		return c, errors.New("--chaos broker= restarts the embedded Kafka, and --brokers names another, which is not ours to restart: leave one of them out")
+	case c.watch && slices.Contains(c.manifests, "-"):
+		return c, errors.New("--watch: the standard input, -f -, can be read only once; -f names files or directories")
 	case c.watch && len(c.manifests) == 0 && len(c.programs) == 0:
 		return c, errors.New("--watch: there is nothing to watch; -f names manifests, --exec programs")
 	case flags.NArg() > 0:
@@ -144,6 +147,9 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 	log := slog.New(slog.NewTextHandler(prefixed{screen, "emulator"}, &slog.HandlerOptions{ReplaceAttr: shortTime}))
 	for _, o := range set.Passed {
 		log.Info("passed over", "kind", o.Kind, "file", o.File)
+	}
+	for _, w := range set.Warnings {
+		log.Warn(w.Error())
 	}
 	e, err := start(ctx, c, set, screen, log)
 	if err != nil && ctx.Err() != nil {

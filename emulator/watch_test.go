@@ -8,8 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/knative"
 )
@@ -81,23 +85,27 @@ func writeFile(t *testing.T, path, text string) {
 // said waits until the emulator has written a line that has all of these words.
 func (r *running) said(words ...string) {
 	r.t.Helper()
-	r.await(fmt.Sprintf("a line with %q", words), func() bool {
-		f, err := os.Open(r.out.Name())
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		defer f.Close()
-	lines:
-		for s := bufio.NewScanner(f); s.Scan(); {
-			for _, w := range words {
-				if !strings.Contains(s.Text(), w) {
-					continue lines
-				}
+	r.await(fmt.Sprintf("a line with %q", words), func() bool { return r.has(words...) })
+}
+
+// has reports whether the emulator has written such a line.
+func (r *running) has(words ...string) bool {
+	r.t.Helper()
+	f, err := os.Open(r.out.Name())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer f.Close()
+lines:
+	for s := bufio.NewScanner(f); s.Scan(); {
+		for _, w := range words {
+			if !strings.Contains(s.Text(), w) {
+				continue lines
 			}
-			return true
 		}
-		return false
-	})
+		return true
+	}
+	return false
 }
 
 func (r *running) answers(want string) {
@@ -117,6 +125,21 @@ func (r *running) send(data string) {
 	r.t.Helper()
 	header := map[string]string{"Ce-Specversion": "1.0", "Ce-Id": data, "Ce-Source": "/test", "Ce-Type": "t", "Content-Type": "text/plain"}
 	request(r.t, http.MethodPost, r.info.HTTP+"/default/in", header, data, http.StatusAccepted)
+}
+
+// groups are the consumer groups that have positions.
+func (r *running) groups() []string {
+	r.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.info.Kafka...))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer client.Close()
+	listed, err := kadm.NewClient(client).ListGroups(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return listed.Groups()
 }
 
 // TestWatch: a program stands for an image; changes of it and of the manifests
@@ -186,6 +209,9 @@ func TestWatch(t *testing.T) {
 	})
 	writeFile(t, manifest, text)
 	r.said("is in force", "gone KafkaSink in2", "gone KafkaSource s2", "gone Service more")
+	if groups := r.groups(); slices.Contains(groups, "g2") || !slices.Contains(groups, "g") {
+		t.Errorf("groups %q, want g, and not that of the source that is gone", groups)
+	}
 	request(t, http.MethodGet, r.info.HTTP+"/more", nil, "", http.StatusNotFound)
 	request(t, http.MethodPost, r.info.HTTP+"/default/in2", nil, "", http.StatusNotFound)
 	r.send("event 5")

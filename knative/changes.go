@@ -10,7 +10,7 @@ func (s *Set) CheckUpdate(old *Set) error {
 	// fixed refuses another value of a field, was being the old one.
 	fixed := func(o *Object, field string, was, is any) {
 		if was != is {
-			errs = append(errs, o.Errorf(field, "cannot be changed from %v to %v: delete %s and make it anew", show(was), show(is), o))
+			errs = append(errs, o.Errorf(field, "cannot be changed from %v to %v: delete %s and make it anew", orNone(was), orNone(is), o))
 		}
 	}
 	for _, v := range s.Sources {
@@ -58,8 +58,8 @@ func (s *Set) CheckUpdate(old *Set) error {
 	return errors.Join(errs...)
 }
 
-// show is a value as messages say it.
-func show(v any) any {
+// orNone is a value as messages say it.
+func orNone(v any) any {
 	if v == "" || v == 0 {
 		return "none"
 	}

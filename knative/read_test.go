@@ -1,8 +1,10 @@
 package knative
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,15 +18,23 @@ import (
 // an object in its resolved form or the error. go test . -rewrite writes anew
 // what comes out.
 func TestRead(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/read", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			s, err := Read("m.yaml", strings.NewReader(d.Input))
+			s, err := Reader{LookupEnv: environment}.Read("m.yaml", strings.NewReader(d.Input))
 			if err != nil {
 				return err.Error() + "\n"
 			}
 			return summary(s)
 		})
 	})
+}
+
+// environment are the variables that the manifests of testdata see.
+func environment(name string) (string, bool) {
+	value, ok := map[string]string{
+		"NAME": "n", "FOUR": "4", "TRUE": "true", "EMPTY": "", "TRICKY": "a: [b]\n# c", "DELAY": "PT5S",
+	}[name]
+	return value, ok
 }
 
 func summary(s *Set) string {
@@ -47,15 +57,18 @@ func summary(s *Set) string {
 		fmt.Fprintf(&b, "  image %s env %v port %d ready %q timeout %v concurrency %d scale %d..%d\n",
 			v.Image, v.Env, v.Port, v.ReadyPath, v.Timeout, v.Concurrency, v.MinScale, v.MaxScale)
 	}
+	delivery := func(d Delivery) {
+		dls := "lost"
+		if d.DeadLetterSink != nil {
+			dls = destination(*d.DeadLetterSink)
+		}
+		fmt.Fprintf(&b, "  retry %d %s %v timeout %v then %s\n", d.Retry, d.Backoff, d.Delay, d.Timeout, dls)
+	}
 	for _, v := range s.Sources {
 		object(&v.Object)
 		fmt.Fprintf(&b, "  topics %v group %q consumers %d latest %v ordered %v key %s to %s extensions %v\n",
 			v.Topics, v.ConsumerGroup, v.Consumers, v.Latest, v.Ordered, v.KeyType, destination(v.Sink), v.Extensions)
-		dls := "lost"
-		if v.Delivery.DeadLetterSink != nil {
-			dls = destination(*v.Delivery.DeadLetterSink)
-		}
-		fmt.Fprintf(&b, "  retry %d %s %v timeout %v then %s\n", v.Delivery.Retry, v.Delivery.Backoff, v.Delivery.Delay, v.Delivery.Timeout, dls)
+		delivery(v.Delivery)
 	}
 	for _, v := range s.Sinks {
 		object(&v.Object)
@@ -65,10 +78,80 @@ func summary(s *Set) string {
 		object(&v.Object)
 		fmt.Fprintf(&b, "  topic %s partitions %d replicas %d config %v compacted %v\n", v.Topic, v.Partitions, v.Replicas, v.Config, v.Compacted())
 	}
+	for _, v := range s.Channels {
+		object(&v.Object)
+		fmt.Fprintf(&b, "  topic %s partitions %d replicas %d retention %v\n", v.Topic(), v.NumPartitions, v.ReplicationFactor, v.Retention)
+	}
+	for _, v := range s.Subscriptions {
+		object(&v.Object)
+		reply := "dropped"
+		if v.Reply != nil {
+			reply = "to " + destination(*v.Reply)
+		}
+		fmt.Fprintf(&b, "  of %s group %s to %s, reply %s\n", v.Channel, v.ConsumerGroup(), destination(v.Subscriber), reply)
+		delivery(v.Delivery)
+	}
+	for _, v := range s.Sequences {
+		object(&v.Object)
+		fmt.Fprintf(&b, "  %d steps\n", len(v.Channels))
+	}
+	for _, v := range s.Brokers {
+		object(&v.Object)
+		fmt.Fprintf(&b, "  topic %s external %v\n", v.Topic, v.External)
+	}
+	for _, v := range s.Triggers {
+		object(&v.Object)
+		fmt.Fprintf(&b, "  of %s group %s ordered %v to %s\n  filter %s\n", v.Broker, v.ConsumerGroup(), v.Ordered, destination(v.Subscriber), show(v.Filter))
+		delivery(v.Delivery)
+	}
+	for _, v := range s.Pings {
+		object(&v.Object)
+		fmt.Fprintf(&b, "  %s to %s %s %q extensions %v\n", v.Schedule, destination(v.Sink), v.ContentType, v.Data, v.Extensions)
+	}
+	for _, v := range s.Bindings {
+		object(&v.Object)
+		fmt.Fprintf(&b, "  of %q %v to %s overrides %s\n", v.Subject, v.Labels, destination(v.Sink), v.Overrides)
+		for _, service := range s.Services {
+			if s.Binding(service) == v {
+				fmt.Fprintf(&b, "  binds %s\n", service)
+			}
+		}
+	}
+	for _, w := range s.Warnings {
+		fmt.Fprintf(&b, "warning: %v\n", w)
+	}
 	for _, o := range s.Passed {
 		fmt.Fprintf(&b, "passed over: %s\n", o.Kind)
 	}
 	return b.String()
+}
+
+// show writes a filter on one line, without what is not given.
+func show(f Filter) string {
+	data, err := json.Marshal(f)
+	if err != nil {
+		return err.Error()
+	}
+	var parts map[string]any
+	if err := json.Unmarshal(data, &parts); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprint(without(parts))
+}
+
+func without(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		maps.DeleteFunc(v, func(_ string, e any) bool { return e == nil || e == "" })
+		for name, e := range v {
+			v[name] = without(e)
+		}
+	case []any:
+		for i, e := range v {
+			v[i] = without(e)
+		}
+	}
+	return v
 }
 
 func TestReadPaths(t *testing.T) {
@@ -99,6 +182,10 @@ func TestReadPaths(t *testing.T) {
 			t.Errorf("%q: %d topics, want %d", c.paths, len(s.Topics), c.want)
 		}
 	}
+	s, err := Reader{Stdin: strings.NewReader(topic("c") + "---\n" + topic("d"))}.ReadPaths(a, "-")
+	if err != nil || len(s.Topics) != 3 || s.Topics[2].File != "standard input" {
+		t.Errorf("standard input: %v, %v", s, err)
+	}
 	if _, err := ReadPaths(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing path: %v", err)
 	}
@@ -106,7 +193,7 @@ func TestReadPaths(t *testing.T) {
 		t.Errorf("the same file twice: %v", err)
 	}
 	bad := write("c.yaml", "apiVersion: v1\nkind: Pod\n")
-	_, err := ReadPaths(dir)
+	_, err = ReadPaths(dir)
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.File != filepath.ToSlash(bad) || e.Line != 2 || e.Field != "kind" {
 		t.Errorf("a Pod: %v", err)
