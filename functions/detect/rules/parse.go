@@ -106,13 +106,14 @@ type source struct {
 	missing []string              // required fields that are not there
 }
 
-// at is where the value of a field begins, 0 and 0 when that is not known.
+// at is where the value of a field begins; of one that is missing, where what it
+// is missing in begins; 0 and 0 when that is not known.
 func (s *source) at(field string) (line, column int) {
-	if node := s.nodes[field]; node != nil {
-		return node.Line + s.offset, node.Column
-	}
-	if first := s.nodes[""]; first != nil {
-		return first.Line + s.offset, first.Column
+	outer, _, _ := strings.Cut(field, ".")
+	for _, name := range [...]string{field, outer, ""} {
+		if node := s.nodes[name]; node != nil {
+			return node.Line + s.offset, node.Column
+		}
 	}
 	return 0, 0
 }
