@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,8 +29,6 @@ import (
 	"datasurge/knative"
 )
 
-func TestMain(m *testing.M) { os.Exit(golden.Main(m)) }
-
 // TestGolden replays the recordings of Knative's dispatcher in fake time: an
 // embedded broker, HTTP over connections in memory, and dispatchers that are
 // started, killed and closed when the recorder did so.
@@ -39,14 +36,31 @@ func TestGolden(t *testing.T) {
 	for _, r := range golden.Load(t, golden.KafkaSource, golden.Subscription, golden.Trigger) {
 		t.Run(r.Name, func(t *testing.T) {
 			r.Proves(t)
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, r)
-				defer w.close()
-				w.run()
-				w.compare()
-			})
+			replay(t, r, false)
 		})
 	}
+}
+
+// TestGoldenAlone replays those in which one dispatcher ran, without a consumer
+// group: so sources run on the embedded broker.
+func TestGoldenAlone(t *testing.T) {
+	for _, r := range golden.Load(t, golden.KafkaSource, golden.Subscription, golden.Trigger) {
+		grouped := r.Then.Summary != nil && r.Then.Summary.GroupMembers != nil
+		if restarts(r) || grouped {
+			continue
+		}
+		t.Run(r.Name, func(t *testing.T) { replay(t, r, true) })
+	}
+}
+
+func replay(t *testing.T, r *golden.Recording, alone bool) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, r)
+		defer w.close()
+		w.alone = alone
+		w.run()
+		w.compare()
+	})
 }
 
 // world is where a recording is replayed. Its clock is the recording's: begin is
@@ -55,6 +69,7 @@ type world struct {
 	t       *testing.T
 	r       *golden.Recording
 	spec    Spec
+	alone   bool // dispatchers join no group
 	begin   time.Time
 	network kfake.VirtualNetwork
 	cluster *kfake.Cluster
@@ -322,7 +337,7 @@ func (w *world) watchCommits() {
 func (w *world) open() {
 	transport := dispatch.NewTransport(1, w.network.DialContext)
 	w.cleanup = append(w.cleanup, transport.CloseIdleConnections)
-	d, err := Open(w.t.Context(), Config{Spec: w.spec, Kafka: w.kafka, Transport: transport, Logger: slog.New(slog.DiscardHandler)})
+	d, err := Open(w.t.Context(), Config{Spec: w.spec, Kafka: w.kafka, Alone: w.alone, Transport: transport, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -159,8 +159,10 @@ func (w *world) plainAnswers() bool {
 }
 
 // restarts reports whether more than one dispatcher ran.
-func (w *world) restarts() bool {
-	return slices.ContainsFunc(w.r.Then.Events, func(e golden.Event) bool { return strings.Contains(e.Text, "process") })
+func (w *world) restarts() bool { return restarts(w.r) }
+
+func restarts(r *golden.Recording) bool {
+	return slices.ContainsFunc(r.Then.Events, func(e golden.Event) bool { return strings.Contains(e.Text, "process") })
 }
 
 func (w *world) compareRecords() {

@@ -66,6 +66,12 @@ func (f *filterFragment) filter(t *testing.T) dispatch.Filter {
 		return dispatch.Any(list(f.Any)...)
 	case f.Not != nil:
 		return dispatch.Not(f.Not.filter(t))
+	case f.CESQL != "":
+		sql, err := dispatch.CESQL(f.CESQL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sql
 	}
 	t.Fatalf("filter %+v is of no known dialect", *f)
 	return nil
