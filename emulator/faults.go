@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"datasurge/emulator/broker"
@@ -83,7 +82,7 @@ func (e *emulator) victims() []chaos.Victim {
 				if err != nil {
 					return err
 				}
-				return p.Signal(syscall.SIGKILL)
+				return p.Kill()
 			}})
 		}
 	}
@@ -133,9 +132,9 @@ func (e *emulator) openBroker(ctx context.Context, address string) (net.Listener
 	return l, nil
 }
 
-// faultLog writes every fault to a file, and tells of them on the screen: of
-// kills and restarts one by one, of deliveries once a second how many there were,
-// for they are many.
+// faultLog writes every fault to a file, of deliveries that were held up only their
+// number, and tells of them on the screen: of kills and restarts one by one, of
+// deliveries once a second how many there were, for they are many.
 type faultLog struct {
 	say  func(string)
 	stop chan struct{}
@@ -171,15 +170,23 @@ func (l *faultLog) record(f chaos.Fault) {
 	if l.closed {
 		return
 	}
-	if _, err := fmt.Fprintf(l.buffer, "%s %s\n", f.Time.Format(time.RFC3339Nano), f); err != nil && l.failed == nil {
-		l.failed = err
+	l.counts[f.Kind]++
+	if f.Kind == "latency" {
+		return // nearly every delivery is held up: their number is enough
 	}
+	l.write(f.Time, f.String())
 	if f.Event == "" {
 		l.say(f.String())
 		return
 	}
-	l.counts[f.Kind]++
 	l.last[f.Kind] = f.String()
+}
+
+// write writes a line to the file. l.mu is held.
+func (l *faultLog) write(at time.Time, text string) {
+	if _, err := fmt.Fprintf(l.buffer, "%s %s\n", at.Format(time.RFC3339Nano), text); err != nil && l.failed == nil {
+		l.failed = err
+	}
 }
 
 func (l *faultLog) sayRegularly() {
@@ -200,13 +207,18 @@ func (l *faultLog) sayRegularly() {
 // sayCounts tells of deliveries. l.mu is held.
 func (l *faultLog) sayCounts() {
 	var parts []string
-	for _, kind := range []string{"redeliver", "status", "latency"} {
+	for _, kind := range []string{"redeliver", "status"} {
 		switch n := l.counts[kind]; {
 		case n == 1:
 			parts = append(parts, l.last[kind])
 		case n > 1:
 			parts = append(parts, fmt.Sprintf("%s %d events", kind, n))
 		}
+	}
+	if n := l.counts["latency"]; n > 0 {
+		text := fmt.Sprintf("latency %d events", n)
+		l.write(time.Now(), text)
+		parts = append(parts, text)
 	}
 	if len(parts) > 0 {
 		l.say(strings.Join(parts, "; "))

@@ -231,6 +231,9 @@ func (c *invocation) there(ctx context.Context, e *events.Event, info datadir.In
 	return a, nil
 }
 
+// answerWithin is how long a function may take to answer.
+const answerWithin = time.Minute
+
 // post sends an event in binary mode.
 func post(ctx context.Context, url string, e *events.Event) (*answer, error) {
 	ce, err := e.CloudEvent()
@@ -245,7 +248,7 @@ func post(ctx context.Context, url string, e *events.Event) (*answer, error) {
 		return nil, err
 	}
 	start := time.Now()
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Timeout: answerWithin}).Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -187,6 +187,7 @@ func (o *tailOptions) positions(ctx context.Context, kafka []kgo.Opt, topic stri
 		case begin.offset > 0 || begin.zero:
 			first = begin.offset
 		}
+		first = min(first, end.Offset) // behind the end a client would begin anew
 		if !o.follow && first >= end.Offset {
 			return
 		}

@@ -110,7 +110,7 @@ func (a *Account) Err() error {
 	if missing == 0 && doubled == 0 {
 		return nil
 	}
-	err := fmt.Errorf("the account does not balance: %d lost, %d doubled; see the table of hops above", missing, doubled)
+	err := fmt.Errorf("the account does not balance: %d lost, %d doubled; the table of hops says where", missing, doubled)
 	if len(a.Named) > 0 {
 		err = fmt.Errorf("%w; emulator explain %s shows the first", err, a.Named[0])
 	}

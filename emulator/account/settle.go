@@ -1,12 +1,17 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/events"
@@ -29,6 +34,9 @@ func Mark(ctx context.Context, admin *kadm.Client) (Begin, error) {
 	starts, err := admin.ListStartOffsets(ctx, Topics()...)
 	if err == nil {
 		err = starts.Error()
+	}
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return Begin{}, fmt.Errorf("account: it is of the topics %s, which have to be there: %w", strings.Join(Topics(), ", "), err)
 	}
 	if err != nil {
 		return Begin{}, fmt.Errorf("account: begin of the topics: %w", err)
@@ -131,7 +139,7 @@ func Settle(ctx context.Context, c Config) (Account, error) {
 		} else {
 			total.add(a)
 			total.Named = append(total.Named, a.Named...)
-			total.Unfinished = max(total.Unfinished, a.Unfinished)
+			total.Unfinished = cmp.Or(total.Unfinished, a.Unfinished)
 		}
 	}
 	total.Took = time.Since(start)
@@ -175,11 +183,7 @@ func (s *settling) settle(ctx context.Context) (Account, error) {
 		}
 		if s.Progress != nil && now.Sub(said) >= progressEvery {
 			said = now
-			text := busy
-			if text == "" {
-				text = fmt.Sprintf("%s results are not there yet", thousands(missing))
-			}
-			s.Progress(text)
+			s.Progress(cmp.Or(busy, s.pending(&a)))
 		}
 		select {
 		case <-time.After(lookEvery):
@@ -187,6 +191,20 @@ func (s *settling) settle(ctx context.Context) (Account, error) {
 			return Account{}, ctx.Err()
 		}
 	}
+}
+
+// pending says what is waited for when nothing is on its way.
+func (s *settling) pending(a *Account) string {
+	missing := a.Missing()
+	if w := a.Windows; w == nil || w.Missing < missing {
+		return fmt.Sprintf("%s results are not there yet", thousands(missing))
+	}
+	var longest int64
+	for _, spec := range s.Options.Windows {
+		longest = max(longest, spec.Size)
+	}
+	return fmt.Sprintf("all transactions are through; the windows are behind by %s, and the largest publish every %v",
+		thousands(missing), max(time.Second, time.Duration(longest/60)*time.Millisecond))
 }
 
 // namedTransactions is how many transactions are named.
@@ -209,9 +227,7 @@ func (s *settling) named(ctx context.Context, l *Ledger, a Account) (Account, er
 	if err := r.readToEnd(ctx, s.admin, again.Add); err != nil {
 		return a, err
 	}
-	for _, name := range again.names {
-		a.Named = append(a.Named, name)
-	}
+	a.Named = slices.Sorted(maps.Values(again.names))
 	return a, nil
 }
 
