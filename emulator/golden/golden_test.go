@@ -33,7 +33,10 @@ func TestEveryRecordingCanBeRead(t *testing.T) {
 // TestCopiesAreCurrent says how the copies differ from the directory that
 // GOLDEN_DIR names. More recordings there are no fault.
 func TestCopiesAreCurrent(t *testing.T) {
-	dir := os.Getenv(dirEnv)
+	dir, err := otherDir()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if dir == "" {
 		t.Skipf("LEFT OUT: nothing to compare the copies in testdata with: %s is not set", dirEnv)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,12 +15,27 @@ import (
 //go:embed testdata/*.yaml
 var embedded embed.FS
 
-// dirEnv names the environment variable with another directory of recordings.
+// dirEnv names the environment variable with another directory of recordings. A
+// relative one begins at the root of the module, wherever a test runs.
 const dirEnv = "GOLDEN_DIR"
+
+// otherDir returns the directory that dirEnv names, "" when it names none.
+func otherDir() (string, error) {
+	dir := os.Getenv(dirEnv)
+	if dir == "" || filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	root, err := moduleRoot()
+	return filepath.Join(root, dir), err
+}
 
 // files returns the recordings' directory, and its name for messages.
 func files() (fs.FS, string, error) {
-	if dir := os.Getenv(dirEnv); dir != "" {
+	dir, err := otherDir()
+	if err != nil {
+		return nil, "", err
+	}
+	if dir != "" {
 		return os.DirFS(dir), dir, nil
 	}
 	sub, err := fs.Sub(embedded, "testdata")

@@ -155,20 +155,13 @@ func listDiff(before, after string) string {
 
 // listPath returns the file of the package in whose directory tests run.
 func listPath() (path, pkg string, err error) {
-	dir, err := os.Getwd()
+	root, err := moduleRoot()
 	if err != nil {
 		return "", "", err
 	}
-	root := dir
-	for {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-			break
-		}
-		if parent := filepath.Dir(root); parent != root {
-			root = parent
-			continue
-		}
-		return "", "", fmt.Errorf("%s is in no module", dir)
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", "", err
 	}
 	rel, err := filepath.Rel(root, dir)
 	if err != nil {
@@ -176,4 +169,21 @@ func listPath() (path, pkg string, err error) {
 	}
 	pkg = filepath.ToSlash(rel)
 	return filepath.Join(root, "emulator", "parity", "proofs", strings.ReplaceAll(pkg, "/", "-")+".txt"), pkg, nil
+}
+
+// moduleRoot returns the directory of go.mod above the working directory, which
+// of a test is that of its package.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for root := dir; ; root = filepath.Dir(root) {
+		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+			return root, nil
+		}
+		if root == filepath.Dir(root) {
+			return "", fmt.Errorf("%s is in no module", dir)
+		}
+	}
 }
