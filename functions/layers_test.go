@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"functions/enrich":            {"events", "functions/step", "functions/window", "functions/enrich/reference"},
 	"functions/enrich/reference":  {"events"},
 	"functions/detect":            {"events", "functions/step", "functions/window", "functions/detect/rules", "functions/model", "functions/outcome"},
+	"functions/learn":             {"events", "functions/step", "functions/model", "functions/outcome"},
 	"functions/outcome":           {},
 	"functions/model":             {},
 	"functions/detect/rules":      {"events"},
@@ -47,6 +48,10 @@ var layers = map[string][]string{
 	},
 	"functions/run/readmecurl": {},
 	"functions":                {"functions/run"},
+
+	"monitoring":                     {},
+	"monitoring/dashboards":          {},
+	"monitoring/dashboards/generate": {"monitoring/dashboards"},
 
 	"knative":            {},
 	"knative/topic":      {"knative"},
@@ -78,7 +83,7 @@ var layers = map[string][]string{
 // pure packages have no I/O, no clock and no Kafka.
 var pure = []string{
 	"events", "events/internal/strictjson", "functions/step", "functions/window", "functions/generate", "functions/generate/handbook", "functions/enrich",
-	"functions/enrich/reference", "functions/detect", "functions/detect/rules", "functions/aggregate", "functions/model", "functions/outcome",
+	"functions/enrich/reference", "functions/detect", "functions/detect/rules", "functions/aggregate", "functions/model", "functions/outcome", "functions/learn",
 }
 
 // impure maps imports that pure packages may not have to the reason.
