@@ -71,6 +71,18 @@ func TestTopicsWaitForTheBrokers(t *testing.T) {
 	}
 }
 
+func TestTopicsWithAPassword(t *testing.T) {
+	t.Setenv(kafkatest.EnvBrokers, "")
+	b := kafkatest.Brokers(t, kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-512", "datasurge", "secret"))
+	t.Setenv("KAFKA_BROKERS", strings.Join(b.Addrs, ","))
+	t.Setenv("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512")
+	t.Setenv("KAFKA_SASL_USERNAME", "datasurge")
+	t.Setenv("KAFKA_SASL_PASSWORD", "secret")
+	if err := Main(t.Context(), []string{"topics"}, io.Discard); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestKafkaHealth(t *testing.T) {
 	ownKafka(t, 1)
 	port := freePort(t)

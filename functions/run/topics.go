@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/knative"
@@ -42,7 +43,7 @@ func makeTopics(ctx context.Context, c *Config, log *slog.Logger) error {
 	admin := kadm.NewClient(client)
 	ctx, cancel := context.WithTimeout(ctx, topicsWithin)
 	defer cancel()
-	if err := awaitBrokers(ctx, admin, c.Expected, log); err != nil {
+	if err := awaitBrokers(ctx, admin, c, log); err != nil {
 		return err
 	}
 	if err := topic.Create(ctx, admin, set.Topics, nil); err != nil {
@@ -52,13 +53,17 @@ func makeTopics(ctx context.Context, c *Config, log *slog.Logger) error {
 	return nil
 }
 
-// awaitBrokers returns when at least n brokers are registered.
-func awaitBrokers(ctx context.Context, admin *kadm.Client, n int, log *slog.Logger) error {
-	said := -1
+// awaitBrokers returns when as many brokers are registered as there should be. A
+// password that is refused is wrong for ever; everything else may come right.
+func awaitBrokers(ctx context.Context, admin *kadm.Client, c *Config, log *slog.Logger) error {
+	n, said := c.Expected, -1
 	for {
 		brokers, err := admin.ListBrokers(ctx)
-		if err == nil && len(brokers) >= n {
+		switch {
+		case err == nil && len(brokers) >= n:
 			return nil
+		case errors.Is(err, kerr.SaslAuthenticationFailed):
+			return fmt.Errorf("log in as %q (KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD): %w", c.SASL.Username, err)
 		}
 		if err == nil && len(brokers) != said {
 			said = len(brokers)
