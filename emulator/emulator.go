@@ -66,7 +66,7 @@ type emulator struct {
 	routes      *routes
 	owners      *ownership.Registry
 	follower    *status.Follower
-	pings       []*ping.Source
+	pings       map[string]*ping.Source // by namespace/name
 	serving     sync.WaitGroup
 
 	faults *faults       // nil without --chaos

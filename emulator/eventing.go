@@ -25,32 +25,73 @@ const (
 // startReceivers makes the addresses of KafkaChannels and Brokers.
 func (e *emulator) startReceivers() {
 	for _, c := range e.set.Channels {
-		e.routes.setReceiver(channelPath+c.Namespace+"/"+c.Name, sink.ForTopic(c.String(), c.Topic(), e.sinks, e.log))
+		e.startReceiver(c)
 	}
 	for _, b := range e.set.Brokers {
-		e.routes.setReceiver(brokerPath+b.Namespace+"/"+b.Name, sink.ForTopic(b.String(), b.Topic, e.sinks, e.log))
+		e.startReceiver(b)
+	}
+}
+
+// startReceiver makes the address of an object that takes events into a topic.
+// Others have none.
+func (e *emulator) startReceiver(object any) {
+	switch o := object.(type) {
+	case *knative.KafkaSink:
+		e.routes.setSink(o, sink.New(o, e.sinks, e.log))
+	case *knative.KafkaChannel:
+		e.routes.setReceiver(channelPath+o.Namespace+"/"+o.Name, sink.ForTopic(o.String(), o.Topic(), e.sinks, e.log))
+	case *knative.Broker:
+		e.routes.setReceiver(brokerPath+o.Namespace+"/"+o.Name, sink.ForTopic(o.String(), o.Topic, e.sinks, e.log))
+	}
+}
+
+// stopReceiver takes the address of an object away.
+func (e *emulator) stopReceiver(object any) {
+	switch o := object.(type) {
+	case *knative.KafkaSink:
+		e.routes.setSink(o, nil)
+	case *knative.KafkaChannel:
+		e.routes.setReceiver(channelPath+o.Namespace+"/"+o.Name, nil)
+	case *knative.Broker:
+		e.routes.setReceiver(brokerPath+o.Namespace+"/"+o.Name, nil)
 	}
 }
 
 // startSubscribers starts the Subscriptions and Triggers.
 func (e *emulator) startSubscribers(ctx context.Context) error {
 	for _, s := range e.set.Subscriptions {
-		spec, err := e.subscription(s)
-		if err != nil {
-			return err
-		}
-		if err := e.openSource(ctx, asSource(spec, s.Subscriber, s.Delivery), spec); err != nil {
+		if err := e.startDelivering(ctx, s); err != nil {
 			return err
 		}
 	}
 	for _, t := range e.set.Triggers {
-		spec, err := e.trigger(t)
+		if err := e.startDelivering(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startDelivering starts what an object delivers. Others than sources,
+// Subscriptions and Triggers deliver nothing.
+func (e *emulator) startDelivering(ctx context.Context, object any) error {
+	switch o := object.(type) {
+	case *knative.KafkaSource:
+		return e.startSource(ctx, o)
+	case *knative.Subscription:
+		spec, err := e.subscription(o)
 		if err != nil {
 			return err
 		}
-		if err := e.openSource(ctx, asSource(spec, t.Subscriber, t.Delivery), spec); err != nil {
+		return e.openSource(ctx, asSource(spec, o.Subscriber, o.Delivery), spec)
+	case *knative.Trigger:
+		spec, err := e.trigger(o)
+		if err != nil {
 			return err
 		}
+		return e.openSource(ctx, asSource(spec, o.Subscriber, o.Delivery), spec)
+	case *knative.PingSource:
+		return e.startPing(o)
 	}
 	return nil
 }
@@ -168,15 +209,33 @@ func filtersOf(list []knative.Filter) ([]dispatch.Filter, error) {
 // startPings starts the PingSources, when there is something to deliver to.
 func (e *emulator) startPings() error {
 	for _, p := range e.set.Pings {
-		target, err := e.target(&p.Object, "spec.sink", p.Sink)
-		if err != nil {
+		if err := e.startPing(p); err != nil {
 			return err
 		}
-		e.pings = append(e.pings, ping.Start(ping.Config{
-			Source: p, URL: target.URL, Transport: e.routes.mesh(e.transport), Logger: e.log,
-		}))
 	}
 	return nil
+}
+
+func (e *emulator) startPing(p *knative.PingSource) error {
+	target, err := e.target(&p.Object, "spec.sink", p.Sink)
+	if err != nil {
+		return err
+	}
+	if e.pings == nil {
+		e.pings = make(map[string]*ping.Source)
+	}
+	e.pings[p.Namespace+"/"+p.Name] = ping.Start(ping.Config{
+		Source: p, URL: target.URL, Transport: e.routes.mesh(e.transport), Logger: e.log,
+	})
+	return nil
+}
+
+func (e *emulator) stopPing(p *knative.PingSource) {
+	key := p.Namespace + "/" + p.Name
+	if s := e.pings[key]; s != nil {
+		s.Close()
+		delete(e.pings, key)
+	}
 }
 
 // address is where a destination is reached from outside of the emulator, which

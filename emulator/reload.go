@@ -3,16 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-
 	"datasurge/emulator/service"
-	"datasurge/emulator/sink"
 	"datasurge/emulator/watch"
 	"datasurge/knative"
 )
@@ -112,7 +109,7 @@ func (e *emulator) reload(ctx context.Context, next *knative.Set) (map[string]bo
 		e.log.Info("the manifests mean what they meant")
 		return nil, nil
 	}
-	if err := e.checkReload(present, next, list); err != nil {
+	if err := e.checkReload(present, next); err != nil {
 		return nil, err
 	}
 	partitions, err := e.makeTopics(ctx, next)
@@ -125,44 +122,45 @@ func (e *emulator) reload(ctx context.Context, next *knative.Set) (map[string]bo
 		names[i] = c.String()
 	}
 
+	bound := make(map[string]map[string]string)
+	for _, svc := range present.Services {
+		bound[svc.Name] = e.binding(svc)
+	}
+
 	// Events flow from sources to services to sinks: what is new is made from the
 	// end, what is gone ends from the beginning, so that none meets a hole.
 	e.mu.Lock()
 	e.set = next
 	e.mu.Unlock()
-	updated := make(map[string]bool)
 	for _, c := range list {
-		if s, ok := c.is.object.(*knative.KafkaSink); ok {
-			e.routes.setSink(s, sink.New(s, e.sinks, e.log))
+		if !c.removed() {
+			e.startReceiver(c.is.object)
 		}
 	}
-	for _, c := range list {
-		if s, ok := c.is.object.(*knative.Service); ok {
-			if svc := e.routes.service(s.Name); svc != nil {
-				svc.Update(e.serviceConfig(s))
-				updated[s.Name] = true
-			} else {
-				e.startService(s)
-			}
+	updated := make(map[string]bool)
+	for _, s := range next.Services {
+		svc := e.routes.service(s.Name)
+		i := slices.IndexFunc(list, func(c change) bool { return c.is.object == s })
+		switch {
+		case i >= 0 && svc == nil:
+			e.startService(s)
+		case svc != nil && (i >= 0 || !maps.Equal(bound[s.Name], e.binding(s))):
+			svc.Update(e.serviceConfig(s))
+			updated[s.Name] = true
 		}
 	}
 	var errs []error
 	for _, c := range list {
-		if c.object().kind == "KafkaSource" {
-			errs = append(errs, e.replaceSource(ctx, c))
-		}
+		errs = append(errs, e.replaceSource(ctx, c))
 	}
 	for _, c := range list {
-		switch was := c.was.object.(type) {
-		case *knative.Service:
-			if c.removed() {
-				e.stopService(ctx, was)
-			}
-		case *knative.KafkaSink:
-			if c.removed() {
-				e.routes.setSink(was, nil)
-			}
+		if !c.removed() {
+			continue
 		}
+		if s, ok := c.was.object.(*knative.Service); ok {
+			e.stopService(ctx, s)
+		}
+		e.stopReceiver(c.was.object)
 	}
 	e.writeInfo()
 	if err := errors.Join(errs...); err != nil {
@@ -172,78 +170,56 @@ func (e *emulator) reload(ctx context.Context, next *knative.Set) (map[string]bo
 	return updated, nil
 }
 
-// checkReload refuses what a cluster would not take, and what is not followed
-// while the emulator runs.
-func (e *emulator) checkReload(present, next *knative.Set, list []change) error {
+// checkReload refuses what a cluster would not take, and what cannot be run.
+func (e *emulator) checkReload(present, next *knative.Set) error {
 	if err := next.CheckUpdate(present); err != nil {
 		return err
 	}
-	if err := e.checkServices(next); err != nil {
-		return err
-	}
-	var errs []error
-	for _, c := range list {
-		switch c.object().kind {
-		case "Service", "KafkaSource", "KafkaSink", "KafkaTopic":
-		default:
-			errs = append(errs, fmt.Errorf("%v: this kind is not followed while the emulator runs; stop it and start it again", c))
+	return e.checkServices(next)
+}
+
+// replaceSource ends what delivers events for an object, begins it, or both. When
+// the new one cannot begin the old one does so again. Objects that deliver nothing
+// are passed over.
+func (e *emulator) replaceSource(ctx context.Context, c change) error {
+	if !c.added() {
+		if err := e.stopSource(ctx, c.was, c.removed()); err != nil {
+			return err
 		}
 	}
-	return errors.Join(errs...)
-}
-
-// replaceSource ends a source, begins one, or both. When the new one cannot begin
-// the old one does so again.
-func (e *emulator) replaceSource(ctx context.Context, c change) error {
-	was, _ := c.was.object.(*knative.KafkaSource)
-	is, _ := c.is.object.(*knative.KafkaSource)
-	if was != nil {
-		e.stopSource(ctx, was, is == nil)
+	if c.removed() {
+		return nil
 	}
-	if is == nil {
-		return e.deleteGroup(ctx, was)
-	}
-	err := e.startSource(ctx, is)
-	if err == nil || was == nil {
+	err := e.startDelivering(ctx, c.is.object)
+	if err == nil || c.added() {
 		return err
 	}
-	e.mu.Lock()
-	e.set.Sources[slices.Index(e.set.Sources, is)] = was
-	e.mu.Unlock()
-	return errors.Join(err, e.startSource(ctx, was))
+	return errors.Join(err, e.startDelivering(ctx, c.was.object))
 }
 
-// deleteGroup deletes the consumer group of a KafkaSource that is gone, as a
-// cluster does also with one that the manifest names.
-func (e *emulator) deleteGroup(ctx context.Context, spec *knative.KafkaSource) error {
-	if spec.ConsumerGroup == "" {
-		return nil // it was invented, and nobody knows it
+// stopSource lets what delivers for an object end what is under way and commit its
+// position. With one that is removed its consumer group goes, as on a cluster.
+func (e *emulator) stopSource(ctx context.Context, of declared, removed bool) error {
+	if p, ok := of.object.(*knative.PingSource); ok {
+		e.stopPing(p)
+		return nil
 	}
-	if _, err := e.admin.DeleteGroup(ctx, spec.ConsumerGroup); err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
-		return fmt.Errorf("%s: delete its consumer group %s: %w", spec, spec.ConsumerGroup, err)
-	}
-	return nil
-}
-
-// stopSource lets a source end what is under way and commit its position. With one
-// that is removed its consumer group goes.
-func (e *emulator) stopSource(ctx context.Context, spec *knative.KafkaSource, removed bool) {
 	e.mu.Lock()
-	i := slices.IndexFunc(e.sources, func(d *delivery) bool { return d.spec == spec })
+	i := slices.IndexFunc(e.sources, func(d *delivery) bool {
+		return d.spec.Kind == of.kind && d.spec.Namespace == of.namespace && d.spec.Name == of.name
+	})
 	if i < 0 {
 		e.mu.Unlock()
-		return
+		return nil
 	}
 	d := e.sources[i]
 	e.sources = slices.Delete(slices.Clone(e.sources), i, i+1)
 	e.mu.Unlock()
-	if !removed {
-		d.Close(ctx)
-		return
+	if removed {
+		return d.Remove(ctx)
 	}
-	if err := d.Remove(ctx); err != nil {
-		e.log.Warn("the consumer group of a source that is gone is still there", "reason", err)
-	}
+	d.Close(ctx)
+	return nil
 }
 
 // stopService ends a service that nothing delivers to any more.

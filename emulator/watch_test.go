@@ -15,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"datasurge/emulator/datadir"
+	"datasurge/events"
 	"datasurge/knative"
 )
 
@@ -247,4 +249,98 @@ func TestChanges(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestWatchEventing: Brokers, Triggers, SinkBindings and PingSources are followed
+// too.
+func TestWatchEventing(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest := filepath.Join(t.TempDir(), "m.yaml")
+	service := strings.Split(fmt.Sprintf(manifestOfOne, "one", "g"), "---")[0]
+	const broker = "---\napiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: b, annotations: {eventing.knative.dev/broker.class: Kafka}}\nspec: {}\n"
+	const trigger = "---\napiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: t}\n" +
+		"spec: {broker: b, filters: [{exact: {type: %s}}], subscriber: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: other}}}\n"
+	const binding = "---\napiVersion: sources.knative.dev/v1\nkind: SinkBinding\nmetadata: {name: s}\n" +
+		"spec: {subject: {apiVersion: serving.knative.dev/v1, kind: Service, name: other}, sink: {uri: 'http://127.0.0.1/'}}\n"
+	const ping = "---\napiVersion: sources.knative.dev/v1\nkind: PingSource\nmetadata: {name: p}\n" +
+		"spec: {schedule: '0 0 1 1 *', sink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: other}}}\n"
+	writeFile(t, manifest, service)
+	r := launchWith(t, 1, t.TempDir(), "-f", manifest, "--exec", "other='"+exe+"'", "--watch")
+	defer r.close()
+	r.answers("one other-00001 true ")
+
+	writeFile(t, manifest, service+broker+fmt.Sprintf(trigger, "a")+ping)
+	r.said("is in force", "new Broker b", "new PingSource p", "new Trigger t")
+	r.publish("/_broker/default/b", "1", "a", "/test", "event a1")
+	r.said("one got", "event a1")
+
+	writeFile(t, manifest, service+broker+fmt.Sprintf(trigger, "b")+ping)
+	r.said("is in force", "changed Trigger t")
+	r.publish("/_broker/default/b", "2", "a", "/test", "event a2")
+	r.publish("/_broker/default/b", "3", "b", "/test", "event b1")
+	r.said("one got", "event b1")
+	if r.has("one got", "event a2") {
+		t.Error("the filter of before is in force")
+	}
+
+	// A binding changes the environment of the Service, and so its revision.
+	writeFile(t, manifest, service+broker+fmt.Sprintf(trigger, "b")+ping+binding)
+	r.answers("one other-00002 true ")
+	r.said("is in force", "new SinkBinding s")
+
+	writeFile(t, manifest, service)
+	r.said("is in force", "gone Broker b", "gone PingSource p", "gone SinkBinding s", "gone Trigger t")
+	r.answers("one other-00003 true ")
+	request(t, http.MethodPost, r.info.HTTP+"/_broker/default/b", nil, "", http.StatusNotFound)
+}
+
+// TestRollout: our own functions get new revisions while events flow. Nothing is
+// lost and nothing is there twice.
+func TestRollout(t *testing.T) {
+	manifests := t.TempDir()
+	if err := os.CopyFS(manifests, os.DirFS("../knative")); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	r := launch(t, dir, "-f", manifests, "--rate", "300", "--watch")
+	r.await("records in "+events.TopicScored, func() bool { return len(ids(t, r.info.Kafka, events.TopicScored)) > 100 })
+	for _, function := range []string{"enrich", "detect"} {
+		path := filepath.Join(manifests, function+".yaml")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := r.pid(function)
+		changed := strings.Replace(string(text), "name: LOG_FORMAT\n              value: json", "name: LOG_FORMAT\n              value: text", 1)
+		if changed == string(text) {
+			t.Fatalf("%s has no LOG_FORMAT", path)
+		}
+		writeFile(t, path, changed)
+		r.said("takes over", "service="+function, function+"-00002")
+		r.await("the end of the old process of "+function, func() bool {
+			pid := r.pid(function)
+			return pid != 0 && pid != old
+		})
+	}
+	n := len(ids(t, r.info.Kafka, events.TopicScored))
+	r.await("more records in "+events.TopicScored, func() bool { return len(ids(t, r.info.Kafka, events.TopicScored)) > n+100 })
+	r.close()
+	if r.has("did not stop in time", "service=enrich") || r.has("function ended, starting it again") {
+		t.Error("the old processes did not end as they should")
+	}
+	r = launch(t, dir, "--profile", "none")
+	defer r.close()
+	checkThrough(t, r)
+}
+
+// pid is the first process of a function, 0 while there is none.
+func (r *running) pid(function string) int {
+	info, err := datadir.ReadInfo(r.dir)
+	if err != nil {
+		return 0
+	}
+	return info.Services[function].PID
 }

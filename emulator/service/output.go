@@ -8,11 +8,13 @@ import (
 )
 
 // What an instance may write, so that one that writes without end drowns neither
-// the terminal nor the others. The rest is counted.
+// the terminal nor the others. Of the rest the last lines are shown, when there
+// is room again: they may say why it ended.
 const (
 	maxLine  = 64 << 10 // bytes, after which a line is broken
 	maxLines = 500      // in a second
 	maxBytes = 1 << 20  // in a second
+	keepLast = 10       // of the lines that are left out
 )
 
 // lines is a writer that calls write for each line.
@@ -24,7 +26,9 @@ type lines struct {
 	since time.Time // the beginning of this second
 	count int       // lines in it that were written
 	bytes int
-	left  int // lines that were left out since the last that was written
+	left  []string    // the last lines that were left out since one was written
+	lost  int         // lines before those
+	later *time.Timer // says what was left out when nothing more comes; nil when there is nothing
 }
 
 func newLines(write func(string)) *lines { return &lines{write: write} }
@@ -58,7 +62,7 @@ func (l *lines) line(b []byte) {
 		l.since, l.count, l.bytes = now, 0, 0
 	}
 	if l.count >= maxLines || l.bytes+len(b) > maxBytes {
-		l.left++
+		l.leave(string(b))
 		return
 	}
 	l.count++
@@ -67,14 +71,38 @@ func (l *lines) line(b []byte) {
 	l.write(string(b))
 }
 
-func (l *lines) sayLeft() {
-	if l.left > 0 {
-		l.write(fmt.Sprintf("... %d lines are not shown: it wrote more than %d lines or %d bytes in a second", l.left, maxLines, maxBytes))
-		l.left = 0
+// leave leaves a line out.
+func (l *lines) leave(line string) {
+	if l.left = append(l.left, line); len(l.left) > keepLast {
+		l.left = append(l.left[:0], l.left[1:]...)
+		l.lost++
+	}
+	if l.later == nil {
+		l.later = time.AfterFunc(time.Second, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.sayLeft()
+		})
 	}
 }
 
-// flush writes a last line that has no end.
+func (l *lines) sayLeft() {
+	if l.later == nil {
+		return
+	}
+	l.later.Stop()
+	l.later = nil
+	if l.lost > 0 {
+		l.write(fmt.Sprintf("... %d lines are not shown: it wrote more than %d lines or %d bytes in a second", l.lost, maxLines, maxBytes))
+	}
+	for _, line := range l.left {
+		l.write(line)
+	}
+	l.left, l.lost = nil, 0
+}
+
+// flush writes a last line that has no end, and what was left out. Nothing is
+// written afterwards.
 func (l *lines) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

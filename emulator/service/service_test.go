@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"datasurge/emulator/golden"
@@ -355,6 +356,40 @@ func TestReadyPath(t *testing.T) {
 	if r.count(&r.events, "not ready any more") != 1 {
 		t.Errorf("events %q", r.events)
 	}
+}
+
+// TestLinesLimit: of a flood the beginning and the end are shown, and how much was
+// between, also when nothing follows.
+func TestLinesLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		l := newLines(func(s string) { got = append(got, s) })
+		for i := range 10_000 {
+			fmt.Fprintf(l, "%d\n", i)
+		}
+		if len(got) != maxLines {
+			t.Fatalf("%d lines at once", len(got))
+		}
+		time.Sleep(2 * time.Second)
+		want := append([]string{"499", "... 9490 lines are not shown: it wrote more than 500 lines or 1048576 bytes in a second"},
+			"9990", "9991", "9992", "9993", "9994", "9995", "9996", "9997", "9998", "9999")
+		if !slices.Equal(got[maxLines-1:], want) {
+			t.Errorf("after the flood: %q", got[maxLines-1:])
+		}
+		got = nil
+		for range 100 {
+			fmt.Fprintln(l, strings.Repeat("x", 60_000))
+		}
+		l.flush()
+		if want := maxBytes/60_000 + 1 + keepLast; len(got) != want {
+			t.Errorf("%d lines of a flood of bytes, want %d", len(got), want)
+		}
+		got = nil
+		time.Sleep(time.Minute)
+		if len(got) > 0 {
+			t.Errorf("after the end: %q", got)
+		}
+	})
 }
 
 func TestLines(t *testing.T) {
