@@ -93,8 +93,8 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// TestVerifyFinds: a result that is written once more, by somebody who is not one
-// of the functions, is doubled; one that is not there is missing.
+// TestVerifyFinds: a result that is written once more, by somebody who is none of
+// the functions, is doubled, and the exit status says so.
 func TestVerifyFinds(t *testing.T) {
 	r := launch(t, t.TempDir(), "-f", shortWindows(t), "--profile", "none", "--verify")
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.info.Kafka...))
