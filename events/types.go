@@ -47,6 +47,9 @@ const (
 	TopicDeadLetters  = "dead_letters"
 )
 
+// ModelKey is the key of the score's model in TopicModels.
+const ModelKey = "score"
+
 // Extensions that the engine puts on events between functions.
 const (
 	ExtTask      = "datasurgetask"      // function/partition of the task that emitted the event

@@ -1,11 +1,12 @@
 package detect
 
-import "math"
+import (
+	"math"
+
+	"datasurge/functions/outcome"
+)
 
 const (
-	// unusualRatio is from how many times the usual amount on an amount is unusual.
-	// Of amounts that are spread by half of their mean, 1 in 3,000 are.
-	unusualRatio = 2.7
 	// minUsual is how many purchases have to be known before one is unusual.
 	minUsual = 3
 	// habitDays is how many days unusual purchases are remembered, the latest one
@@ -37,7 +38,7 @@ func (h *habit) limit() int64 {
 	if h.n < minUsual {
 		return math.MaxInt64
 	}
-	return int64(min(unusualRatio*h.mean(), math.MaxInt64/2))
+	return int64(min(outcome.UnusualRatio*h.mean(), math.MaxInt64/2))
 }
 
 // ratio is amount over the usual amount, 1 before the first purchase.

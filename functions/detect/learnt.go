@@ -12,9 +12,6 @@ import (
 	"datasurge/functions/step"
 )
 
-// ModelKey is the key of the model's record in the table detection_models.
-const ModelKey = "score"
-
 // models is the view of the table detection_models: the latest models, the one
 // with the latest Since last. It is never modified. Several are kept because the
 // table may be ahead of the transactions: none is scored by a model that has
@@ -54,8 +51,8 @@ func applyModels(old any, changes []step.Change) (any, error) {
 	var refused []error
 	for _, change := range changes {
 		switch {
-		case change.Key != ModelKey:
-			refused = append(refused, fmt.Errorf("a model of key %q: want %q", change.Key, ModelKey))
+		case change.Key != events.ModelKey:
+			refused = append(refused, fmt.Errorf("a model of key %q: want %q", change.Key, events.ModelKey))
 		case change.Value == nil:
 			view = nil
 		default:

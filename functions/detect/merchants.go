@@ -42,7 +42,9 @@ func applyOutcomes(old any, changes []step.Change) (any, error) {
 				refused = append(refused, err)
 				continue
 			}
-			history = h
+			if len(h.Outcomes) > 0 { // without any it has been forgotten
+				history = h
+			}
 		}
 		part := view.part(change.Key)
 		if !copied[part] {

@@ -1,0 +1,158 @@
+package learn
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"datasurge/events"
+	"datasurge/functions/outcome"
+	"datasurge/functions/step"
+)
+
+// joiner is the first phase: it brings the label of a transaction together with
+// the features that the transaction was scored by.
+type joiner struct {
+	config *Config
+	places map[string]int     // of the features
+	days   map[int64][]string // keys of what waits, by day of the transaction
+	oldest int64              // transactions before are not waited for
+	key    []byte
+	t      events.Scored
+	l      events.Label
+}
+
+// pending is a transaction that waits for its label.
+type pending struct {
+	merchant string
+	ratio    float32 // of the amount to what the customer usually pays
+	values   []float32
+}
+
+// early is a label that waits for its transaction.
+type early struct {
+	known int64
+	fraud bool
+}
+
+const ratioFeature = "usualRatio"
+
+func newJoiner(config *Config) joiner {
+	j := joiner{config: config, places: map[string]int{}, days: map[int64][]string{}, oldest: step.MinWatermark}
+	for i, name := range config.Features {
+		j.places[name] = i
+	}
+	return j
+}
+
+func (j *joiner) keyOf(kind byte, time int64, id string) []byte {
+	j.key = append(step.AppendTime(append(j.key[:0], kind), time), id...)
+	return j.key
+}
+
+// keep remembers to forget key.
+func (j *joiner) keep(key []byte, time int64) {
+	d := floorDay(time)
+	j.days[d] = append(j.days[d], string(key))
+}
+
+func (j *joiner) restore(key []byte) { j.keep(key, step.KeyTime(key[:9])) }
+
+// scored takes a transaction.
+func (j *joiner) scored(tx step.Tx, e *events.Event) error {
+	t := &j.t
+	if err := events.ParseScored(e.Data, t); err != nil {
+		return err
+	}
+	if err := tx.Observe(t.Time); err != nil {
+		return err
+	}
+	p := &pending{merchant: strings.Clone(t.MerchantID), ratio: 1, values: make([]float32, len(j.config.Features))}
+	for _, f := range t.Features {
+		if place, ok := j.places[f.Name]; ok {
+			p.values[place] = float32(f.Value)
+		}
+		if f.Name == ratioFeature {
+			p.ratio = float32(f.Value)
+		}
+	}
+	if waiting, ok := tx.Get(j.keyOf(kindEarly, t.Time, t.TransactionID)).(*early); ok {
+		tx.Delete(j.key)
+		j.join(tx, t.TransactionID, t.Time, p, waiting)
+		return nil
+	}
+	if t.Time < j.oldest {
+		return nil // no label will be taken
+	}
+	key := j.keyOf(kindPending, t.Time, t.TransactionID)
+	tx.Put(key, p)
+	j.keep(key, t.Time)
+	return nil
+}
+
+// label takes a label.
+func (j *joiner) label(tx step.Tx, e *events.Event) error {
+	l := &j.l
+	if err := events.ParseLabel(e.Data, l); err != nil {
+		return err
+	}
+	if err := tx.Observe(l.LabelTime); err != nil {
+		return err
+	}
+	label := &early{known: l.LabelTime, fraud: l.Fraud}
+	if p, ok := tx.Get(j.keyOf(kindPending, l.TransactionTime, l.TransactionID)).(*pending); ok {
+		tx.Delete(j.key)
+		j.join(tx, l.TransactionID, l.TransactionTime, p, label)
+		return nil
+	}
+	if l.TransactionTime < j.oldest {
+		return &events.InvalidError{Path: "$.transactionTime", Reason: "is of a transaction too long ago to be learnt from"}
+	}
+	key := j.keyOf(kindEarly, l.TransactionTime, l.TransactionID)
+	if tx.Get(key) != nil {
+		return nil // the first label counts
+	}
+	tx.Put(key, label)
+	j.keep(key, l.TransactionTime)
+	return nil
+}
+
+// join tells the other phases what became of a transaction.
+func (j *joiner) join(tx step.Tx, id string, time int64, p *pending, l *early) {
+	o := outcome.Outcome{Time: time, Known: l.known, Kind: outcome.KindOf(l.fraud, float64(p.ratio))}
+	emit(tx, events.TypeOutcome, id+"/outcome", p.merchant, l.known, outcomeEvent{p.merchant, o.Time, o.Known, int(o.Kind)})
+
+	weight := 1
+	if !l.fraud {
+		if xxhash.Sum64String(id)%uint64(j.config.GenuineShare) != 0 {
+			return
+		}
+		weight = j.config.GenuineShare
+	}
+	emit(tx, events.TypeExample, id+"/example", trainerKey, l.known, exampleEvent{id, l.known, l.fraud, weight, p.values})
+}
+
+// forget deletes what has waited too long.
+func (j *joiner) forget(tx step.Tx) {
+	mark := tx.Watermark()
+	if mark == step.MinWatermark || floorDay(mark-memory) <= j.oldest {
+		return
+	}
+	j.oldest = floorDay(mark - memory)
+	var gone []int64
+	for d := range j.days {
+		if d < j.oldest {
+			gone = append(gone, d)
+		}
+	}
+	slices.Sort(gone)
+	for _, d := range gone {
+		for _, key := range j.days[d] {
+			if tx.Get([]byte(key)) != nil {
+				tx.Delete([]byte(key))
+			}
+		}
+		delete(j.days, d)
+	}
+}
