@@ -24,6 +24,7 @@ import (
 	"datasurge/emulator/dispatch"
 	"datasurge/emulator/ownership"
 	"datasurge/emulator/ping"
+	"datasurge/emulator/prometheus"
 	"datasurge/emulator/service"
 	"datasurge/emulator/sink"
 	"datasurge/emulator/source"
@@ -66,8 +67,11 @@ type emulator struct {
 	routes      *routes
 	owners      *ownership.Registry
 	follower    *status.Follower
+	health      *health
 	pings       map[string]*ping.Source // by namespace/name
 	serving     sync.WaitGroup
+
+	prometheus *prometheus.Process // nil without --with-monitoring, or when there is none
 
 	faults *faults       // nil without --chaos
 	begin  account.Begin // of the account, with --verify or --chaos
@@ -137,8 +141,14 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 		listener.Close()
 		return e, err
 	}
+	if e.health, err = e.startHealth(); err != nil {
+		listener.Close()
+		return e, err
+	}
+	e.routes.kafka = e.health
 	e.startServices()
 	e.routes.listing = e.listing
+	e.routes.targets = e.targets()
 	e.serve(listener)
 	if e.follower, err = status.Follow(ctx, e.kafka, e.shownTopics(), log); err != nil {
 		return e, err
@@ -150,6 +160,9 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 		return e, err
 	}
 	if err := e.startPings(); err != nil {
+		return e, err
+	}
+	if err := e.startMonitoring(); err != nil {
 		return e, err
 	}
 	e.setDisplay(newDisplay(e))

@@ -24,18 +24,22 @@ import (
 // routes serves the address --http-addr:
 //
 //	/                                what there is
+//	/metrics                         the health of Kafka, as Prometheus reads it
 //	/{function}[/...]                a ready instance of the function
 //	/{namespace}/{sink}              a KafkaSink
 //	/_channel/{namespace}/{channel}  a KafkaChannel
 //	/_broker/{namespace}/{broker}    a Broker
 //	/_assign/{function}/{instance}   which partitions an instance owns
+//	/prometheus/targets              what Prometheus is to scrape
 //
 // A function's name goes before a namespace of the same name.
 type routes struct {
 	owners  *ownership.Registry
 	proxy   *httputil.ReverseProxy
 	listing func() string
+	targets http.Handler
 	assign  *http.ServeMux
+	kafka   http.Handler // metrics
 
 	mu       sync.RWMutex
 	services map[string]*service.Service
@@ -134,8 +138,16 @@ func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		io.WriteString(w, r.listing())
 		return
 	}
+	if req.URL.Path == "/metrics" {
+		r.kafka.ServeHTTP(w, req)
+		return
+	}
 	if strings.HasPrefix(req.URL.Path, "/_assign/") {
 		r.assign.ServeHTTP(w, req)
+		return
+	}
+	if req.URL.Path == targetsPath {
+		r.targets.ServeHTTP(w, req)
 		return
 	}
 	path := strings.Trim(req.URL.Path, "/")

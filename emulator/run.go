@@ -43,6 +43,9 @@ type runConfig struct {
 	watch       bool     // follow changes of the manifests and the programs
 	scaleToZero bool
 
+	monitoring     bool
+	prometheusAddr string
+
 	chaos  *chaos.Plan // nil: no faults
 	verify bool        // make the account at the end; set with chaos
 }
@@ -83,6 +86,8 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 	flags.IntVar(&c.rate, "rate", 1000, "transactions generated per second")
 	flags.IntVar(&c.pace, "pace", 1, "lift the bounds of a KafkaSource (99 events under way, ordered 250 a second) `times`, as if it had that many dispatchers")
 	flags.Func("exec", "`NAME=COMMAND` that stands for the image of the Service NAME, may be repeated: --exec enricher=\"python3 app.py\"", c.programs.set)
+	flags.BoolVar(&c.monitoring, "with-monitoring", false, "write prometheus.yml for what runs into the data directory, and start prometheus when it is in PATH")
+	flags.StringVar(&c.prometheusAddr, "prometheus-addr", "127.0.0.1:9090", "`host:port` at which that Prometheus is reached")
 	flags.BoolVar(&c.watch, "watch", false, "follow changes of the manifests and of what --exec runs, as new revisions")
 	flags.BoolVar(&c.scaleToZero, "scale-to-zero", false, "end the last instance of a Service with min-scale 0 after 90 s without a request, as a cluster does; what it has in memory is gone")
 	flags.Func("chaos", "`faults` to inject, such as redeliver=0.05,kill=30s,latency=200ms,status=503:0.02,broker=60s,seed=7; at the end the account is made as with --verify", func(s string) error {

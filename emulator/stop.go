@@ -30,9 +30,13 @@ const (
 // It may be called when only a part was started.
 func (e *emulator) stop() error {
 	faultsErr := e.endFaults()
+	if e.prometheus != nil {
+		e.prometheus.Close()
+	}
 	if e.display != nil {
 		e.display.close()
 	}
+	e.health.close()
 	for _, p := range e.pings {
 		p.Close()
 	}
