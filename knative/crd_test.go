@@ -164,7 +164,7 @@ func TestCRDs(t *testing.T) {
 
 func manifestsFit(t *testing.T, schemas crds) {
 	var files []string
-	for _, pattern := range []string{"*.yaml", "examples/*.yaml"} {
+	for _, pattern := range []string{"*.yaml", "examples/*.yaml", "cluster/*.yaml"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(found), err)

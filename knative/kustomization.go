@@ -15,9 +15,10 @@ import (
 //
 //	kubectl kustomize DIRECTORY | emulator run -f -
 
-// inert are the fields of a Kustomization that change nothing about the files
-// beside it. resources lists them.
-var inert = []string{"apiVersion", "kind", "metadata", "resources"}
+// inert are the fields of a Kustomization that change nothing about what runs
+// here: resources lists the files beside it, and images says from where an image
+// is pulled.
+var inert = []string{"apiVersion", "kind", "metadata", "resources", "images"}
 
 // checkKustomization warns about what kustomize would do and nobody does here.
 func checkKustomization(root *yaml.Node, o *Object) {
