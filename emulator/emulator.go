@@ -449,6 +449,7 @@ func (e *emulator) listing() string {
 	for _, name := range e.routes.receiverPaths() {
 		fmt.Fprintf(&b, "  %s/%s\n", e.baseURL, name)
 	}
+	fmt.Fprintf(&b, "\nthe health of Kafka, for Prometheus:\n  %s/metrics\n", e.baseURL)
 	return b.String()
 }
 

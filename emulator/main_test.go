@@ -374,6 +374,11 @@ func TestRun(t *testing.T) {
 	if body := request(t, http.MethodGet, r.info.HTTP+"/enrich/metrics", nil, "", http.StatusOK); !strings.Contains(body, "datasurge_function_events_total") {
 		t.Error("no metrics of enrich")
 	}
+	r.await("the health of Kafka", func() bool {
+		body := request(t, http.MethodGet, r.info.HTTP+"/metrics", nil, "", http.StatusOK)
+		return strings.Contains(body, "\ndatasurge_kafka_brokers 1\n") &&
+			strings.Contains(body, `datasurge_consumer_lag_seconds{group="detect-enriched"`)
+	})
 	r.await("the event in "+events.TopicAnomalies, func() bool {
 		return anomalies(t, r.info.Kafka)["by-hand"] == 1
 	})
