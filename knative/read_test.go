@@ -54,8 +54,8 @@ func summary(s *Set) string {
 	}
 	for _, v := range s.Services {
 		object(&v.Object)
-		fmt.Fprintf(&b, "  image %s env %v port %d ready %q timeout %v concurrency %d scale %d..%d\n",
-			v.Image, v.Env, v.Port, v.ReadyPath, v.Timeout, v.Concurrency, v.MinScale, v.MaxScale)
+		fmt.Fprintf(&b, "  image %s env %v port %d ready %q timeout %v concurrency %d scale %d..%d from %d target %v\n",
+			v.Image, v.Env, v.Port, v.ReadyPath, v.Timeout, v.Concurrency, v.MinScale, v.MaxScale, v.InitialScale, v.Target)
 	}
 	delivery := func(d Delivery) {
 		dls := "lost"

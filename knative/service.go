@@ -14,7 +14,7 @@ import (
 //
 // Read: one container with image, env (name and value), ports, readinessProbe
 // (httpGet or tcpSocket); timeoutSeconds, containerConcurrency; the annotations
-// autoscaling.knative.dev/min-scale, max-scale and initial-scale.
+// autoscaling.knative.dev/min-scale, max-scale, initial-scale and target.
 //
 // Ignored: resources, security contexts, image pull settings, liveness probes,
 // service accounts, the other autoscaling annotations: an instance is a process
@@ -42,6 +42,12 @@ type Service struct {
 	// MinScale and MaxScale bound the number of instances; MaxScale 0 is no
 	// bound.
 	MinScale, MaxScale int
+	// InitialScale is the number that a revision begins with, at least MinScale;
+	// default 1.
+	InitialScale int
+	// Target is the number of requests at a time that one instance is wanted to
+	// have, of which 70 % is aimed at; 0: 100, or Concurrency.
+	Target float64
 }
 
 // EnvVar is one environment variable of a container.
@@ -132,8 +138,8 @@ var serviceAnnotations = annotations{
 
 	autoscaling + "min-scale": true, autoscaling + "minScale": true,
 	autoscaling + "max-scale": true, autoscaling + "maxScale": true,
-	autoscaling + "initial-scale": false, autoscaling + "initialScale": false, autoscaling + "activation-scale": false,
-	autoscaling + "target": false, autoscaling + "target-burst-capacity": false, autoscaling + "targetBurstCapacity": false,
+	autoscaling + "initial-scale": true, autoscaling + "initialScale": true, autoscaling + "activation-scale": false,
+	autoscaling + "target": true, autoscaling + "target-burst-capacity": false, autoscaling + "targetBurstCapacity": false,
 	autoscaling + "target-utilization-percentage": false, autoscaling + "targetUtilizationPercentage": false,
 	autoscaling + "window": false, autoscaling + "panic-window-percentage": false, autoscaling + "panic-threshold-percentage": false,
 	autoscaling + "scale-down-delay": false, autoscaling + "scaleDownDelay": false, autoscaling + "scale-to-zero-pod-retention-period": false,
@@ -250,22 +256,40 @@ func (s *Service) readScale(have map[string]string, o *Object) error {
 	if err := o.checkAnnotationsAt(at, have, serviceAnnotations); err != nil {
 		return err
 	}
+	s.InitialScale = 1
 	for name, value := range have {
 		if !serviceAnnotations[name] {
+			continue
+		}
+		if name == autoscaling+"target" {
+			target, err := strconv.ParseFloat(value, 64)
+			if err != nil || !(target >= 0.01 && target <= 1e6) {
+				return o.Errorf(at+"."+name, "%q: want a number, 0.01 or more", value)
+			}
+			s.Target = target
 			continue
 		}
 		n, err := strconv.Atoi(value)
 		if err != nil || n < 0 {
 			return o.Errorf(at+"."+name, "%q: want a whole number, 0 or more", value)
 		}
-		if strings.HasPrefix(name, autoscaling+"min") {
+		switch strings.TrimPrefix(name, autoscaling) {
+		case "min-scale", "minScale":
 			s.MinScale = n
-		} else {
+		case "max-scale", "maxScale":
 			s.MaxScale = n
+		default:
+			if n == 0 {
+				return o.Errorf(at+"."+name, "0: clusters refuse it, unless allow-zero-initial-scale is set; want 1 or more")
+			}
+			s.InitialScale = n
 		}
 	}
 	if s.MaxScale > 0 && s.MinScale > s.MaxScale {
 		return o.Errorf(at+"."+autoscaling+"max-scale", "%d is less than min-scale %d", s.MaxScale, s.MinScale)
+	}
+	if s.MaxScale > 0 && s.InitialScale > s.MaxScale {
+		return o.Errorf(at+"."+autoscaling+"initial-scale", "%d is more than max-scale %d", s.InitialScale, s.MaxScale)
 	}
 	slices.Sort(o.Ignored)
 	return nil

@@ -43,15 +43,18 @@ type scaler struct {
 // newScaler returns the scaler of a revision that is made now.
 func newScaler(svc *knative.Service, toZero bool, now time.Time) scaler {
 	s := scaler{min: max(1, svc.MinScale), target: defaultTarget * utilization}
-	if svc.Concurrency > 0 {
+	if svc.Target > 0 {
+		s.target = svc.Target * utilization
+	}
+	if svc.Concurrency > 0 && (svc.Target == 0 || svc.Target > float64(svc.Concurrency)) {
 		s.target = float64(svc.Concurrency) * utilization
 	}
+	s.initial = max(s.min, svc.InitialScale)
 	// Without a bound there would be no end to the processes on one machine.
-	s.max = s.min
+	s.max = s.initial
 	if svc.MaxScale > 0 {
-		s.max = max(svc.MaxScale, s.min)
+		s.max = max(svc.MaxScale, s.initial)
 	}
-	s.initial = s.min
 	if toZero && svc.MinScale == 0 {
 		s.min = 0
 	}

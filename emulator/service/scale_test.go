@@ -38,6 +38,11 @@ func TestScaler(t *testing.T) {
 		{"max", knative.Service{MaxScale: 3}, false, []loads{{1e6, 1}}, "[3]"},
 		{"min", knative.Service{MinScale: 2, MaxScale: 3}, false, []loads{{0, 100}}, "[2]"},
 		{"target", knative.Service{Concurrency: 10, MaxScale: 9}, false, []loads{{7, 30}, {8, 30}}, "[1 2]"},
+		{"target annotation", knative.Service{Target: 10, MaxScale: 9}, false, []loads{{7, 30}, {8, 30}}, "[1 2]"},
+		{"target above containerConcurrency", knative.Service{Target: 100, Concurrency: 10, MaxScale: 9}, false, []loads{{8, 30}}, "[2]"},
+		// What it begins with stays until a window is known.
+		{"initial-scale", knative.Service{InitialScale: 4, MaxScale: 9}, false, []loads{{0, 30}, {0, 3}}, "[4 1]"},
+		{"initial-scale without max-scale", knative.Service{InitialScale: 4}, false, []loads{{0, 30}, {0, 3}, {1e6, 1}}, "[4 1 4]"},
 		{"to zero", many, true, []loads{{1, 30}, {0, 30}, {0, 14}, {0, 1}}, "[1 1 1 0]"},
 		{"not to zero with min-scale", knative.Service{MinScale: 1}, true, []loads{{0, 100}}, "[1]"},
 		{"not before a window is known", many, true, []loads{{0, 29}, {0, 16}}, "[1 0]"},

@@ -19,8 +19,8 @@
 //     machine. POD_IP and INSTANCE_ID (the pod's name) are set too.
 //   - The environment is that of the manifest plus what a process needs to run at
 //     all (PATH, HOME and the like); the user's other variables are kept out.
-//   - Without max-scale a cluster has no bound. Here the number of instances stays
-//     at min-scale, at least one: there is one machine.
+//   - Without max-scale a cluster has no bound. Here the number of instances never
+//     exceeds the larger of min-scale and initial-scale: there is one machine.
 //   - An instance counts as idle, and gets its SIGTERM, when its last request has
 //     ended. A cluster waits 30 s more, for its routers to hear of it.
 //   - Scale to zero is off unless asked for, so that what a function keeps in
