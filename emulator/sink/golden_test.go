@@ -25,7 +25,12 @@ import (
 	"datasurge/knative"
 )
 
-func TestMain(m *testing.M) { os.Exit(golden.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asLoad) != "" {
+		runLoad()
+	}
+	os.Exit(golden.Main(m))
+}
 
 // TestGolden replays the recordings of the real receiver: each request byte for
 // byte, in fake time, against an embedded Kafka, and compares the answers, how
