@@ -526,3 +526,59 @@ func TestConfigIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestReadmeHasEveryVariable: the README's table of what rules may use is the
+// schema, with types and defaults.
+func TestReadmeHasEveryVariable(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "| variable | type | when not known | meaning |\n|---|---|---|---|\n")
+	table, _, ok2 := strings.Cut(rest, "\n\n")
+	if !ok || !ok2 {
+		t.Fatal("the README has no table of variables of rules")
+	}
+	var got, want []string
+	for row := range strings.Lines(table) {
+		cells := strings.Split(row, " | ")
+		if len(cells) != 4 {
+			t.Fatalf("row %q", row)
+		}
+		got = append(got, strings.Join(cells[:3], " | "))
+	}
+	for _, v := range Schema().Variables {
+		unknown := ""
+		switch x := v.Unknown.(type) {
+		case string:
+			unknown = fmt.Sprintf("`%q`", x)
+		case float64:
+			unknown = fmt.Sprintf("%.0f", x)
+		}
+		want = append(want, fmt.Sprintf("| `%s` | %s | %s", v.Name, v.Kind, unknown))
+	}
+	want = append(want, "| `lists.allow`, `lists.deny`, `lists.watch` | list | empty")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-schema +README):\n%s", diff)
+	}
+}
+
+// TestReadmeRule: the rule that the README shows is a good one.
+func TestReadmeRule(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "```yaml\nid: ")
+	document, _, ok2 := strings.Cut(rest, "```")
+	if !ok || !ok2 {
+		t.Fatal("the README shows no rule")
+	}
+	compiler, err := rules.NewCompiler(Schema(), rules.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := compiler.Compile([]byte("id: " + document)); err != nil {
+		t.Error(err)
+	}
+}

@@ -42,6 +42,10 @@ type Config struct {
 	BaseCurrency  string        `envconfig:"BASE_CURRENCY" default:"USD" desc:"enrich: currency of baseAmount"`
 	DedupeHorizon time.Duration `envconfig:"DEDUPE_HORIZON" default:"10m" desc:"enrich: how long, in event time, a transactionId is remembered"`
 
+	FlagScore    float64 `envconfig:"FLAG_SCORE" default:"0.9" desc:"detect: the model's score from which a transaction is flagged although no rule fired; above 1: never"`
+	ReviewScore  float64 `envconfig:"REVIEW_SCORE" default:"0.5" desc:"detect: score from which the decision is review; a flagged transaction is reviewed at least"`
+	DeclineScore float64 `envconfig:"DECLINE_SCORE" default:"0.95" desc:"detect: score from which the decision is decline"`
+
 	Windows    string        `envconfig:"WINDOWS" default:"1m,5m/1m,1h" desc:"aggregate: windows as size or size/slide"`
 	Lateness   time.Duration `envconfig:"LATENESS" default:"10s" desc:"aggregate: how long after its end a window takes late events"`
 	LabelDelay time.Duration `envconfig:"LABEL_DELAY" default:"168h" desc:"generate and aggregate: how long after its transaction a label comes"`

@@ -135,6 +135,7 @@ func Definition(c *Config, m *metrics.Metrics) (step.Definition, error) {
 		return enrich.Definition(e)
 	case "detect":
 		d := detect.DefaultConfig()
+		d.FlagScore, d.ReviewScore, d.DeclineScore = c.FlagScore, c.ReviewScore, c.DeclineScore
 		d.Observer = m.Detect()
 		return detect.Definition(d)
 	case "aggregate":
