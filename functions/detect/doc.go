@@ -4,8 +4,8 @@
 //
 // Input is enriched_transactions, keyed by user id. Every transaction goes to
 // scored_transactions, and a flagged one also, once, to transaction_anomalies.
-// A transaction is flagged when an active rule fires or when the model's score
-// reaches [Config].FlagScore. A transaction is never refused because of its
+// A transaction is flagged when an active rule fires, when the model's score
+// reaches [Config].FlagScore, or when a list denies it. A transaction is never refused because of its
 // time: an old one is decided by what is still known of its time.
 //
 // # Features
@@ -95,13 +95,50 @@
 // Rules come from the table detection_rules, where the key is the rule's id;
 // until it is read, and for ids that are not in it, the built-in rules of
 // rules.yaml are in force. A record that is not a good rule is refused and the
-// rule that was in force for its id stays; because the topic is compacted, an
-// instance that starts later no longer finds that rule and goes on with the
-// built-in one, if there is one.
+// rule that was in force for its id stays. An instance that starts later, when the
+// topic is compacted, finds that rule under id@version, where those who apply
+// rules leave each version; of a rule that was written without that, it goes on
+// with the built-in one, if there is one.
 //
-// Each decision is made by one rule set and carries its version, a hash.
+// Each decision is made by one rule set, of which all is fixed for a commit, and
+// carries its version, a hash. It names the active rules that fired, the
+// suppressed and the shadow ones, each with its version.
 //
-// # Score and severity
+// # Windows that rules ask for
+//
+// A rule may ask for windows of its own (package rules). They are kept in twelve
+// panes of a twelfth of the duration and what the window begins in, with the
+// exactness of the windows above; their values follow the features in decisions,
+// named by the rule and its name for the window. Those of one customer are one
+// record of at most 300 bytes for each window, which is written again, without
+// windows that no rule asks for any more, when the customer's next transaction
+// comes. Refunds count like all else, unless a filter leaves them out.
+//
+// Of a merchant each task counts what its own customers bought there, and
+// publishes it on Tick to the table detection_windows, from where the others add
+// it to their own: what is a second old counts everywhere.
+//
+// A window misses what came before a rule asked for it. It is exact for a
+// transaction when the begin of its oldest pane is later than all that the task
+// had seen by then; until that time the decision gives it as exactFrom of the
+// rule, and the reason says so. The table has it too, for each task.
+//
+// # Lists and suppression
+//
+// The table detection_lists has the lists allow, deny and watch, under
+// list/value, and suppressions, under suppress/rule/value. Entries can end, in
+// event time. A transaction whose customer or merchant is on deny is flagged and
+// declined; of one on allow and not on deny nothing is flagged and the decision is
+// approve. A rule that is suppressed for the customer or the merchant neither
+// flags nor weighs.
+//
+// # Labels
+//
+// Labels are joined with what was decided: of each rule it is counted how often
+// it was right, wrong, and missed a fraud. For this the latest decisions about a
+// customer in which a rule fired are remembered, in at most 400 bytes.
+//
+// # Score, severity and decision
 //
 // The model is the latest one of the table detection_models whose time has come
 // by that of the transaction: it has learnt from no label that was known later.
@@ -111,4 +148,7 @@
 // The score is the model's score, raised by the active rules that fired: a rule
 // of weight w leaves 1-w of the doubt. The severity is the highest among the
 // rules that fired and what [Config] says for the score.
+//
+// The decision is decline from [Config].DeclineScore, review from
+// [Config].ReviewScore or when the transaction is flagged, and else approve.
 package detect
