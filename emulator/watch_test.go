@@ -297,8 +297,9 @@ func TestWatchEventing(t *testing.T) {
 	request(t, http.MethodPost, r.info.HTTP+"/_broker/default/b", nil, "", http.StatusNotFound)
 }
 
-// TestRollout: our own functions get new revisions while events flow. Nothing is
-// lost and nothing is there twice.
+// TestRollout: our own functions get new revisions while events flow, of two
+// instances, which get any event and pass on those of each other's partitions.
+// Nothing is lost and nothing is there twice.
 func TestRollout(t *testing.T) {
 	manifests := t.TempDir()
 	if err := os.CopyFS(manifests, os.DirFS("../knative")); err != nil {
@@ -314,16 +315,20 @@ func TestRollout(t *testing.T) {
 			t.Fatal(err)
 		}
 		old := r.pid(function)
-		changed := strings.Replace(string(text), "name: LOG_FORMAT\n              value: json", "name: LOG_FORMAT\n              value: text", 1)
+		changed := strings.Replace(string(text), `min-scale: "1"`, `min-scale: "2"`, 1)
 		if changed == string(text) {
-			t.Fatalf("%s has no LOG_FORMAT", path)
+			t.Fatalf("%s has no min-scale", path)
 		}
 		writeFile(t, path, changed)
 		r.said("takes over", "service="+function, function+"-00002")
 		r.await("the end of the old process of "+function, func() bool {
-			pid := r.pid(function)
-			return pid != 0 && pid != old
+			info, err := datadir.ReadInfo(dir)
+			return err == nil && len(info.Services[function].Instances) == 2 && info.Services[function].PID != old
 		})
+	}
+	for _, in := range []string{"detect-1", "detect-2"} {
+		r.said("function is ready", "service="+in, "revision=detect-00002")
+		r.said(in, "partition taken over") // else all that it gets is passed on
 	}
 	n := len(ids(t, r.info.Kafka, events.TopicScored))
 	r.await("more records in "+events.TopicScored, func() bool { return len(ids(t, r.info.Kafka, events.TopicScored)) > n+100 })
