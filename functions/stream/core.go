@@ -53,6 +53,7 @@ type input struct {
 	mark     *inputWatermark
 	frontier frontier
 	last     time.Time // event time of the last event, or when it was stepped
+	high     int64     // transport http: after the largest offset that was pushed in this life
 }
 
 // Limits are the engine's bounds in event time and wall clock.
@@ -166,6 +167,7 @@ func (c *core) handle(in *input, offset int64, e *events.Event, ordered bool) (o
 		c.state.put(key, seenAt(c.now.UnixMilli()))
 	} else if !ordered {
 		in.done.mark(offset, c.now)
+		in.high = max(in.high, offset+1)
 	}
 	return result, nil
 }

@@ -13,8 +13,9 @@ type Lag struct {
 	Topic     string
 	Partition int
 	// Records is the number of offsets that are not processed, 0 when the task
-	// has caught up. Under transport http it may count the markers of a few
-	// transactions while events flow.
+	// has caught up. Under transport http it is the number of those beyond the
+	// last event that was pushed: one before it may be on its way still, and it
+	// may count the marker of a transaction.
 	Records int64
 	// Behind is the age of what was processed last, 0 when the task has caught
 	// up. For events whose time the function does not tell it is the time since
@@ -25,7 +26,7 @@ type Lag struct {
 // progress is how far a task has come in one input.
 type progress struct {
 	topic    string
-	next     int64     // offset to process next
+	next     int64     // offset to process next; transport http: after the last one that was pushed
 	caughtUp bool      // all that stands beyond next is no event
 	last     time.Time // event time of the last event, or when it was stepped
 }
@@ -37,7 +38,7 @@ func (s *session) publishProgress() {
 	for i := range s.core.inputs {
 		in := &s.core.inputs[i]
 		if s.number < s.partitions[in.Topic] {
-			list = append(list, progress{in.Topic, in.done.low, s.idle, in.last})
+			list = append(list, progress{in.Topic, max(in.done.low, in.high), s.idle, in.last})
 		}
 	}
 	s.progress.Store(&list)
