@@ -29,9 +29,19 @@ import (
 	functions "datasurge/functions/run"
 )
 
-// samples are what our functions are invoked with when no event is given, and the
-// types of data without an event around it.
-var samples = map[string]string{"enrich": "transaction", "detect": "enriched", "aggregate": "scored"}
+// sampleFor is what a function of ours is invoked with when no event is given, and
+// the type of data without an event around it; "" for any other function.
+func sampleFor(function string) string {
+	switch function {
+	case "enrich":
+		return "transaction"
+	case "detect":
+		return "enriched"
+	case "aggregate":
+		return "scored"
+	}
+	return ""
+}
 
 // invocation is the command line of invoke.
 type invocation struct {
@@ -132,17 +142,17 @@ func (c *invocation) event(stdin io.Reader) (events.Event, error) {
 			return e, nil
 		}
 	case !c.data.given:
-		kind := cmp.Or(c.sample, samples[c.function], "transaction")
+		kind := cmp.Or(c.sample, sampleFor(c.function), "transaction")
 		e, err := sample.New(kind, cmp.Or(c.id, newID()), time.Now())
 		e.Type, e.Key = cmp.Or(c.kind, e.Type), cmp.Or(c.key, e.Key)
 		return e, err
 	}
 	kind := c.kind
 	if kind == "" {
-		if samples[c.function] == "" {
+		if sampleFor(c.function) == "" {
 			return e, fmt.Errorf("--type is missing: what %s takes is not known here", c.function)
 		}
-		s, err := sample.New(samples[c.function], newID(), time.Now())
+		s, err := sample.New(sampleFor(c.function), newID(), time.Now())
 		if err != nil {
 			return e, err
 		}
@@ -293,11 +303,15 @@ func readReplies(ctx context.Context, header http.Header, body []byte) (list []e
 	return list, true
 }
 
-// resultTopics are those in which the results of an event appear at once, by
-// function.
-var resultTopics = map[string][]string{
-	"enrich": {events.TopicEnriched, events.TopicLate},
-	"detect": {events.TopicScored, events.TopicAnomalies, events.TopicLate},
+// resultTopics are those in which the results of an event appear at once.
+func resultTopics(function string) []string {
+	switch function {
+	case "enrich":
+		return []string{events.TopicEnriched, events.TopicLate}
+	case "detect":
+		return []string{events.TopicScored, events.TopicAnomalies, events.TopicLate}
+	}
+	return nil
 }
 
 // resultWatch reads the topics of a function from before an event on.
@@ -310,7 +324,7 @@ type resultWatch struct {
 }
 
 func watchResults(ctx context.Context, kafka []kgo.Opt, function string, e *events.Event, within time.Duration) (*resultWatch, error) {
-	w := &resultWatch{event: e, within: within, topics: resultTopics[function], ids: []string{e.ID}}
+	w := &resultWatch{event: e, within: within, topics: resultTopics(function), ids: []string{e.ID}}
 	if id := transactionIn(e.Data).TransactionID; id != "" {
 		w.ids = append(w.ids, id)
 	}

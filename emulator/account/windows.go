@@ -65,11 +65,13 @@ type seen struct {
 	final bool
 }
 
-// allDimension is the dimension that every transaction counts for; uncounted are
-// those in which transactions do not count once each.
+// allDimension is the dimension that every transaction counts for, with one value.
 const allDimension = "all"
 
-var uncounted = map[string]bool{"rule": true, "merchant_day": true}
+// countsEach reports whether every transaction counts for one value of the
+// dimension. For rules it counts as often as they fired, and days of merchants
+// also count labels.
+func countsEach(dimension string) bool { return dimension != "rule" && dimension != "merchant_day" }
 
 func newWindows(o *Options) *windows {
 	if len(o.Windows) == 0 {
@@ -114,7 +116,7 @@ func (w *windows) refused(e *events.Event) {
 // again.
 func (w *windows) partial(e *events.Event) {
 	var p events.Partial
-	if events.ParsePartial(e.Data, &p) != nil || uncounted[p.Dimension] {
+	if events.ParsePartial(e.Data, &p) != nil || !countsEach(p.Dimension) {
 		return
 	}
 	g := slices.IndexFunc(w.grains, func(g window.Grain) bool { return g.Width == p.Width && g.Slice(p.Start) == p.Start })
@@ -160,7 +162,7 @@ func (w *windows) result(e *events.Event) {
 	if a.Dimension == allDimension {
 		w.whole[at] = now
 	}
-	if a.Final && !uncounted[a.Dimension] {
+	if a.Final && countsEach(a.Dimension) {
 		key := of{a.Dimension, at}
 		if _, ok := w.finals[key]; !ok {
 			key.dimension = strings.Clone(a.Dimension)
