@@ -18,9 +18,13 @@ import (
 // askingRule is a record of a rule that asks for windows and fires always, so
 // that decisions tell their values.
 func askingRule(id string, windows ...string) step.Change {
+	return askingWith(id, "amount > 0", windows...)
+}
+
+func askingWith(id, when string, windows ...string) step.Change {
 	return step.Change{Key: id, Value: fmt.Appendf(nil,
-		"id: %s\nversion: 1\ndescription: A rule.\nseverity: low\nweight: 0.1\nwhen: amount > 0\nwindows:\n  - {%s}\n",
-		id, strings.Join(windows, "}\n  - {"))}
+		"id: %s\nversion: 1\ndescription: A rule.\nseverity: low\nweight: 0.1\nwhen: %s\nwindows:\n  - {%s}\n",
+		id, when, strings.Join(windows, "}\n  - {"))}
 }
 
 // featureOf is a feature of a decision.

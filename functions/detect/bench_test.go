@@ -38,13 +38,17 @@ func (tx *benchTx) Table(topic string) any         { return tx.tables[topic] }
 
 // BenchmarkStep is a whole Step: parse, profile, features, rules, score, encode.
 // The customers are as busy as those of the generator.
+//
+// With windows, three of the rules ask for two windows each: one of the customer
+// and one of the merchant.
 func BenchmarkStep(b *testing.B) {
 	for _, count := range []int{7, 10, 100} {
-		b.Run(fmt.Sprintf("rules=%d", count), func(b *testing.B) { benchmarkStep(b, count) })
+		b.Run(fmt.Sprintf("rules=%d", count), func(b *testing.B) { benchmarkStep(b, count, false) })
 	}
+	b.Run("rules=10,windows=6", func(b *testing.B) { benchmarkStep(b, 7, true) })
 }
 
-func benchmarkStep(b *testing.B, count int) {
+func benchmarkStep(b *testing.B, count int, windows bool) {
 	def, err := Definition(DefaultConfig())
 	if err != nil {
 		b.Fatal(err)
@@ -58,6 +62,13 @@ func benchmarkStep(b *testing.B, count int) {
 	var records []step.Change
 	for i := range count - 7 {
 		records = append(records, ruleRecord(fmt.Sprintf("extra-%d", i), "active", conditions[i%3]))
+	}
+	for i := range 3 {
+		if windows {
+			records = append(records, askingWith(fmt.Sprintf("asks-%d", i), "mine > 1000 && theirs > 10000",
+				fmt.Sprintf(`name: mine, aggregate: sum, duration: %dh, filter: "paymentMethod == 'paypal' && amount > 5"`, i+1),
+				fmt.Sprintf("name: theirs, key: merchantId, aggregate: count, duration: %dm", i+10)))
+		}
 	}
 	if set, err = def.Tables[0].Apply(set, records); err != nil {
 		b.Fatal(err)
