@@ -3,6 +3,7 @@ package compose
 import (
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -39,6 +40,7 @@ func TestEveryCombination(t *testing.T) {
 			{"functions know their variables", checkFunctionsKnowTheirVariables},
 			{"Kafka's addresses", checkKafkaAddresses},
 			{"scrape targets", checkScrapeTargets},
+			{"provisioning", checkProvisioning},
 		} {
 			t.Run(strings.Join(files, "+")+"/"+check.name, func(t *testing.T) { check.f(t, p) })
 		}
@@ -102,9 +104,6 @@ func checkImagesArePinned(t *testing.T, p *types.Project) {
 }
 
 func checkMountedFilesExist(t *testing.T, p *types.Project) {
-	if _, err := os.Stat(filepath.Join(root, "monitoring/grafana")); err != nil {
-		t.Skip("LEFT OUT: the dashboards are not there yet")
-	}
 	for _, s := range services(p) {
 		if s.Build != nil {
 			if _, err := os.Stat(filepath.Join(s.Build.Context, s.Build.Dockerfile)); err != nil {
@@ -396,6 +395,51 @@ func scrapeJobs(t *testing.T, p *types.Project) []scrape {
 		}
 	}
 	return jobs
+}
+
+// Grafana finds the dashboards where they are mounted, and asks services.
+func checkProvisioning(t *testing.T, p *types.Project) {
+	grafana := p.Services["grafana"]
+	var dashboards struct {
+		Providers []struct {
+			Options struct{ Path string }
+		}
+	}
+	readYAML(t, "monitoring/grafana/provisioning/dashboards", &dashboards)
+	for _, provider := range dashboards.Providers {
+		if !slices.ContainsFunc(grafana.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == provider.Options.Path }) {
+			t.Errorf("dashboards are read from %s, where nothing is mounted", provider.Options.Path)
+		}
+	}
+	var sources struct {
+		Datasources []struct{ Name, URL string }
+	}
+	readYAML(t, "monitoring/grafana/provisioning/datasources", &sources)
+	if len(dashboards.Providers) == 0 || len(sources.Datasources) == 0 {
+		t.Errorf("%d providers of dashboards and %d data sources", len(dashboards.Providers), len(sources.Datasources))
+	}
+	for _, source := range sources.Datasources {
+		u, err := url.Parse(source.URL)
+		if err != nil || p.Services[u.Hostname()].Name == "" {
+			t.Errorf("the data source %s is at %s, which is no service", source.Name, source.URL)
+		}
+	}
+}
+
+// readYAML reads the only file of a folder.
+func readYAML(t *testing.T, folder string, to any) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, folder, "*.y*ml"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%s has %d files (%v), want one", folder, len(files), err)
+	}
+	text, err := os.ReadFile(files[0])
+	if err == nil {
+		err = yaml.Unmarshal(text, to)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // With TLS no listener is left that takes a connection in the clear or without
