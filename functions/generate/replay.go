@@ -164,7 +164,7 @@ func (t *HandbookTransaction) Event() events.Transaction {
 	return events.Transaction{
 		TransactionID: t.ID(),
 		UserID:        strconv.Itoa(int(t.Customer)),
-		Amount:        max(1, t.Cents), // 23 amounts are 0.00, which no payment is
+		Amount:        max(1, t.Cents), // 42 amounts are 0.00, which no payment is
 		Currency:      "USD",
 		Time:          t.Time(),
 		MerchantID:    strconv.Itoa(int(t.Terminal)),

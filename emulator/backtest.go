@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"datasurge/emulator/backtest"
+)
+
+// backtestConfig is the command line of emulator backtest.
+type backtestConfig struct {
+	protocol       backtest.Protocol
+	rules, against string
+	scores, plot   string
+}
+
+func parseBacktest(args []string, out io.Writer) (backtestConfig, error) {
+	var c backtestConfig
+	flags := flag.NewFlagSet("backtest", flag.ContinueOnError)
+	start := flags.String("test-start", "2018-08-08", "first `day` of the test")
+	flags.IntVar(&c.protocol.Days, "days", 7, "days of the test, 1 to 7: further on, more labels would be known than the protocol has")
+	flags.StringVar(&c.rules, "rules", "", "`file` of rules in place of the built-in ones")
+	flags.StringVar(&c.against, "against", "", "`file` of other rules, to say what they win and lose")
+	flags.StringVar(&c.scores, "scores", "", "`file` to write every transaction's score to, as CSV")
+	flags.StringVar(&c.plot, "plot", "", "`directory` to write charts to, as SVG")
+	if err := parse(flags, args, out); err != nil {
+		return c, err
+	}
+	at, err := time.Parse(time.DateOnly, *start)
+	switch {
+	case flags.NArg() > 0:
+		return c, fmt.Errorf("unexpected argument %q; emulator backtest -h lists the arguments", flags.Arg(0))
+	case err != nil:
+		return c, fmt.Errorf("--test-start %q: want a day as 2018-08-08", *start)
+	case c.protocol.Days < 1 || c.protocol.Days > 7:
+		return c, fmt.Errorf("--days %d: want 1 to 7", c.protocol.Days)
+	}
+	c.protocol.TestStart = at.UnixMilli()
+	return c, nil
+}
+
+// runBacktest is the command backtest.
+func runBacktest(ctx context.Context, args []string, out *os.File, errs io.Writer) error {
+	c, err := parseBacktest(args, out)
+	if err != nil {
+		return err
+	}
+	config := backtest.Config{Source: &backtest.Handbook{}}
+	for path, into := range map[string]*[]byte{c.rules: &config.Rules, c.against: &config.Against} {
+		if path == "" {
+			continue
+		}
+		if *into, err = os.ReadFile(path); err != nil {
+			return fmt.Errorf("read the rules: %w", err)
+		}
+	}
+	if c.plot != "" { // found out now rather than after minutes
+		if err := os.MkdirAll(c.plot, 0o755); err != nil {
+			return fmt.Errorf("make the directory of --plot: %w", err)
+		}
+	}
+	bar := newProgressBar(errs)
+	config.Progress = bar.show
+	result, err := backtest.Run(ctx, config)
+	bar.end()
+	if err != nil {
+		return err
+	}
+	report, err := backtest.NewReport(result, c.protocol)
+	if err != nil {
+		return err
+	}
+	report.Print(out)
+	if c.scores != "" {
+		if err := writeScores(c.scores, result); err != nil {
+			return fmt.Errorf("write the scores: %w", err)
+		}
+	}
+	if c.plot != "" {
+		for name, text := range report.Plots() {
+			if err := os.WriteFile(filepath.Join(c.plot, name), []byte(text), 0o644); err != nil {
+				return fmt.Errorf("write a chart: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func writeScores(path string, result *backtest.Result) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := bufio.NewWriterSize(f, 1<<16)
+	if err := result.WriteScores(w); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// progressBar shows how far something is and how long it will still take. Where
+// nobody looks, it writes a line for every tenth.
+type progressBar struct {
+	out      io.Writer
+	terminal bool
+	begun    time.Time
+	tenth    int
+}
+
+func newProgressBar(out io.Writer) *progressBar {
+	f, ok := out.(*os.File)
+	return &progressBar{out: out, terminal: ok && term.IsTerminal(int(f.Fd())), begun: time.Now()}
+}
+
+func (b *progressBar) show(done, all int) {
+	const width = 40
+	tenth := done * 10 / all
+	if !b.terminal && tenth == b.tenth {
+		return
+	}
+	b.tenth = tenth
+	left := time.Duration(float64(time.Since(b.begun)) / float64(done) * float64(all-done)).Round(time.Second)
+	filled := done * width / all
+	line := fmt.Sprintf("[%s%s] day %d of %d, %v left", strings.Repeat("=", filled), strings.Repeat(" ", width-filled), done, all, left)
+	if b.terminal {
+		fmt.Fprintf(b.out, "\r%-80s", line)
+		return
+	}
+	fmt.Fprintln(b.out, line)
+}
+
+func (b *progressBar) end() {
+	if b.terminal {
+		fmt.Fprint(b.out, "\r", strings.Repeat(" ", 80), "\r")
+	}
+}
