@@ -146,6 +146,13 @@ var serviceAnnotations = annotations{
 	autoscaling + "metric": false, autoscaling + "class": false,
 }
 
+// emulatedScaling are annotations with the only value that is emulated, which is
+// the default.
+var emulatedScaling = map[string]string{
+	autoscaling + "class":  "kpa.autoscaling.knative.dev",
+	autoscaling + "metric": "concurrency",
+}
+
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 
 func readService(root *yaml.Node, o *Object) (*Service, error) {
@@ -258,6 +265,9 @@ func (s *Service) readScale(have map[string]string, o *Object) error {
 	}
 	s.InitialScale = 1
 	for name, value := range have {
+		if only, ok := emulatedScaling[name]; ok && value != only {
+			return o.Errorf(at+"."+name, "%q is not emulated; want %s", value, only)
+		}
 		if !serviceAnnotations[name] {
 			continue
 		}
