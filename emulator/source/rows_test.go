@@ -152,6 +152,38 @@ func TestRebalanceWaits(t *testing.T) {
 	})
 }
 
+// TestPausedPartitionComesBack: one that was paused when it was revoked, because
+// records of it waited, is read again when it comes back.
+func TestPausedPartitionComesBack(t *testing.T) {
+	fake(t, 2, func(t *testing.T, b *bench) {
+		release := make(chan struct{})
+		b.sink.handle = func(_ context.Context, body string) (int, error) {
+			if body == "0/0" {
+				<-release
+			}
+			return 202, nil
+		}
+		b.produce(1, 0, 1)
+		first := b.open("initialOffset: earliest", false)
+		time.Sleep(time.Second)
+		b.produce(0, 0, 3) // the others wait, so that partition 0 is paused
+		time.Sleep(10 * time.Second)
+		second := b.open("initialOffset: earliest", false)
+		time.Sleep(30 * time.Second)
+		close(release)
+		time.Sleep(30 * time.Second)
+		second.Close(t.Context())
+		time.Sleep(30 * time.Second)
+		b.produce(0, 3, 2)
+		b.produce(1, 1, 2)
+		time.Sleep(30 * time.Second)
+		first.Close(t.Context())
+		if b.committed(0) != 5 || b.committed(1) != 3 {
+			t.Errorf("committed %d and %d, want 5 and 3; requests %v", b.committed(0), b.committed(1), sorted(b.sink.got()))
+		}
+	})
+}
+
 // TestPartitionsThatComeLater begin at their start, also with latest.
 func TestPartitionsThatComeLater(t *testing.T) {
 	golden.Row(t, 25, golden.FromSourceReading)
