@@ -24,7 +24,12 @@ func TestPython(t *testing.T) {
 	}
 	r := launchWith(t, 4, t.TempDir(), "-f", "../knative", "-f", "../knative/examples/python", "--profile", "none",
 		"--exec", "cases="+python+" ../knative/examples/python/app.py")
-	defer r.close()
+	defer func() {
+		r.close()
+		if r.has("service=cases", "killed") {
+			t.Error("it did not end by itself")
+		}
+	}()
 	event := map[string]string{"Ce-Specversion": "1.0", "Ce-Id": "1", "Ce-Source": "/test", "Ce-Type": events.TypeTransaction, "Content-Type": "application/json"}
 	r.post("enrich", event, fmt.Sprintf(`{"transactionId":"large","userId":"user-1","amount":150000,"transactionTime":%d,"merchantId":"m",`+
 		`"transactionType":"purchase","location":"Berlin, DE","paymentMethod":"credit_card","international":false,"currency":"EUR"}`, time.Now().UnixMilli()), http.StatusAccepted)

@@ -44,19 +44,24 @@ func (r *revision) run(sl *slot) (wasReady time.Duration, err error) {
 	stop := make(chan struct{})
 	var probing sync.WaitGroup
 	probing.Go(func() { wasReady = r.watchReadiness(in, stop) })
+	endProbing := sync.OnceFunc(func() {
+		close(stop)
+		probing.Wait()
+	})
 	ended := make(chan error, 1)
 	go func() { ended <- in.process.wait() }()
 	select {
 	case err = <-ended:
 	case <-sl.retired:
+		endProbing()
 		r.drain(in)
 		err = r.terminate(in, ended)
 	case <-r.s.ctx.Done():
+		endProbing()
 		in.process.terminate()
 		err = <-ended // Close kills it when its time is over
 	}
-	close(stop)
-	probing.Wait()
+	endProbing()
 	r.setReady(in, false)
 	output.flush()
 	r.setRunning(in, false)

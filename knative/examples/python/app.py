@@ -51,10 +51,37 @@ def send(event: CloudEvent) -> None:
 OVERRIDES = json.loads(os.environ.get("K_CE_OVERRIDES") or "{}")
 
 
+class Counter:
+    """Counts what is under way, so that it can be waited for."""
+
+    def __init__(self):
+        self.count, self.changed = 0, threading.Condition()
+
+    def __enter__(self):
+        with self.changed:
+            self.count += 1
+
+    def __exit__(self, *_):
+        with self.changed:
+            self.count -= 1
+            self.changed.notify_all()
+
+    def wait(self):
+        with self.changed:
+            self.changed.wait_for(lambda: self.count == 0)
+
+
+UNDER_WAY = Counter()
+
+
 class Function(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # connections are kept
 
     def do_POST(self):
+        with UNDER_WAY:
+            self.handle_event()
+
+    def handle_event(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         try:
             case = case_of(http.from_http_event(http.HTTPMessage(dict(self.headers), body)))
@@ -80,12 +107,10 @@ class Function(BaseHTTPRequestHandler):
 
 def main():
     server = ThreadingHTTPServer(("", int(os.environ.get("PORT", "8080"))), Function)
-    # Requests that are under way end before the process does.
-    server.daemon_threads = False
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print(f"{os.environ.get('K_REVISION', 'cases')} listens on {server.server_port}", flush=True)
     server.serve_forever(poll_interval=0.1)
-    server.server_close()
+    UNDER_WAY.wait()  # requests, not connections, which are kept for the next
 
 
 if __name__ == "__main__":
