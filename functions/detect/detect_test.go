@@ -42,6 +42,8 @@ func (r *recorder) RuleFired(id, severity string, shadow bool) {
 	r.told = append(r.told, fmt.Sprintf("fired %s %s shadow=%v", id, severity, shadow))
 }
 
+func (r *recorder) RuleSuppressed(id string) { r.told = append(r.told, "suppressed "+id) }
+
 func (r *recorder) RuleFailed(id string, err error) {
 	r.told = append(r.told, fmt.Sprintf("failed %s: %v", id, err))
 }

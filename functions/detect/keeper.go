@@ -38,13 +38,16 @@ type keeper struct {
 	exact  []int64 // by slot: event time from which this task misses nothing, 0: always
 	values []float64
 
+	// Whether there may be records of customers and merchants in the state.
+	hasUsers, hasShops bool
+
 	starts  map[windowID]*windowStart
 	clock   *clock
 	changed map[string]struct{} // merchants to be published
 
 	record  askedWindows // scratch memory
 	other   askedWindows
-	total   total
+	totals  []total // of byUser or byShop
 	key     []byte
 	encoded []byte
 }
@@ -74,7 +77,10 @@ func newKeeper(task step.Task) *keeper {
 			k.starts[windowID(key[1:])] = value.(*windowStart)
 		case kindClock:
 			k.clock = value.(*clock)
+		case kindCustomerWindows:
+			k.hasUsers = true
 		case kindMerchantWindows:
+			k.hasShops = true
 			if value.(*askedRecord).data[askedUnpublished] != 0 {
 				k.changed[string(key[1:])] = struct{}{}
 			}
@@ -111,6 +117,7 @@ func (k *keeper) adopt(tx step.Tx, set *rules.Set) {
 		}
 		k.exact = append(k.exact, start.exactFrom)
 	}
+	k.hasUsers, k.hasShops = k.hasUsers || len(k.byUser) > 0, k.hasShops || len(k.byShop) > 0
 	k.values = slices.Grow(k.values[:0], len(k.exact))[:len(k.exact)]
 	for _, id := range slices.SortedFunc(maps.Keys(k.starts), func(a, b windowID) int { return strings.Compare(a.String(), b.String()) }) {
 		if !asked[id] {
@@ -152,6 +159,9 @@ func (k *keeper) tell(tx step.Tx, ms int64) {
 }
 
 func (k *keeper) customer(tx step.Tx, t *events.Enriched, in *rules.Input, counted []bool) error {
+	if !k.hasUsers {
+		return nil
+	}
 	k.key = append(append(k.key[:0], kindCustomerWindows), t.UserID...)
 	value, _ := tx.Get(k.key).(*askedRecord)
 	if len(k.byUser) == 0 {
@@ -164,15 +174,22 @@ func (k *keeper) customer(tx step.Tx, t *events.Enriched, in *rules.Input, count
 	if err != nil {
 		return fmt.Errorf("windows of customer %q: %w", t.UserID, err)
 	}
-	for i := range k.byUser {
-		w := &k.byUser[i]
-		k.total.reset(w.Aggregate)
-		k.settle(t, in, w, counted)
-	}
+	k.resetTotals(k.byUser)
+	k.settle(t, in, k.byUser, counted)
 	return nil
 }
 
+func (k *keeper) resetTotals(list []kept) {
+	k.totals = slices.Grow(k.totals[:0], len(list))[:len(list)]
+	for i := range list {
+		k.totals[i].reset(list[i].Aggregate)
+	}
+}
+
 func (k *keeper) merchant(tx step.Tx, t *events.Enriched, in *rules.Input, counted []bool) error {
+	if !k.hasShops {
+		return nil
+	}
 	k.key = append(append(k.key[:0], kindMerchantWindows), t.MerchantID...)
 	value, _ := tx.Get(k.key).(*askedRecord)
 	if len(k.byShop) == 0 {
@@ -193,25 +210,25 @@ func (k *keeper) merchant(tx step.Tx, t *events.Enriched, in *rules.Input, count
 			k.changed[strings.Clone(t.MerchantID)] = struct{}{} // which is a piece of a record
 		}
 	}
-	others := tx.Table(events.TopicWindows).(*windowTable)
-	published := others.merchants[t.MerchantID]
-	for i := range k.byShop {
-		w := &k.byShop[i]
-		k.total.reset(w.Aggregate)
-		pane := floorTo(t.Time, w.width)
-		for _, p := range published {
-			if p.task == k.task {
-				continue
-			}
-			if err := k.other.decode(p.panes); err != nil {
-				return fmt.Errorf("windows of merchant %q of task %d: %w", t.MerchantID, p.task, err)
-			}
-			if s := k.other.find(w.id); s != nil && string(k.other.currency[:]) == t.BaseCurrency && s.aggregate == w.Aggregate {
-				k.total.merge(s, pane)
+	k.resetTotals(k.byShop)
+	for _, p := range tx.Table(events.TopicWindows).(*windowTable).merchants[t.MerchantID] {
+		if p.task == k.task {
+			continue
+		}
+		if err := k.other.decode(p.panes); err != nil {
+			return fmt.Errorf("windows of merchant %q of task %d: %w", t.MerchantID, p.task, err)
+		}
+		if string(k.other.currency[:]) != t.BaseCurrency {
+			continue
+		}
+		for i := range k.byShop {
+			w := &k.byShop[i]
+			if s := k.other.find(w.id); s != nil && s.aggregate == w.Aggregate {
+				k.totals[i].merge(s, floorTo(t.Time, w.width))
 			}
 		}
-		k.settle(t, in, w, counted)
 	}
+	k.settle(t, in, k.byShop, counted)
 	return nil
 }
 
@@ -275,15 +292,17 @@ func measure(w *kept, in *rules.Input) (number int64, hash uint32) {
 	return fixedPoint(w.Number(in)), 0
 }
 
-// settle adds this task's own part to the total of a window and notes its value.
-func (k *keeper) settle(t *events.Enriched, in *rules.Input, w *kept, counted []bool) {
-	if s := k.record.find(w.id); s != nil {
-		k.total.merge(s, floorTo(t.Time, w.width))
+// settle adds this task's own part, which is in k.record, to the totals of the
+// windows in list, and notes their values.
+func (k *keeper) settle(t *events.Enriched, in *rules.Input, list []kept, counted []bool) {
+	for i := range list {
+		w, total := &list[i], &k.totals[i]
+		total.merge(&k.record.list[i], floorTo(t.Time, w.width))
+		if counted[w.slot] && total.holdsNothing() {
+			total.count(measure(w, in))
+		}
+		k.values[w.slot] = total.value()
 	}
-	if counted[w.slot] && k.total.holdsNothing() {
-		k.total.count(measure(w, in))
-	}
-	k.values[w.slot] = k.total.value()
 }
 
 // exactFrom is the event time from which all windows of r are exact, in ms since

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"bytes"
 	"cmp"
 	"container/heap"
 	"encoding/binary"
@@ -8,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -164,14 +164,10 @@ func (l *labels) take(tx step.Tx, e *events.Event, set *rules.Set, observer Task
 	if tx.InputWatermark(events.TopicEnriched) > l.label.TransactionTime {
 		return l.judge(tx, &l.label, set, observer)
 	}
-	held := &heldLabel{label: l.label}
-	held.data = events.AppendLabel(nil, &held.label)
-	if err := events.ParseLabel(held.data, &held.label); err != nil { // now of its own memory
-		return err
-	}
-	held.source = strings.Clone(e.Source)
-	if key := held.key(); tx.Get(key) == nil {
-		tx.Put(key, held)
+	held := holdLabel(e.Source, &l.label)
+	l.key = held.appendKey(l.key[:0], l.label.TransactionID)
+	if tx.Get(l.key) == nil {
+		tx.Put(l.key, held)
 		heap.Push(&l.held, held)
 	}
 	return nil
@@ -180,14 +176,18 @@ func (l *labels) take(tx step.Tx, e *events.Event, set *rules.Set, observer Task
 // release handles the labels whose transactions must have been decided by now.
 func (l *labels) release(tx step.Tx, set *rules.Set, observer TaskObserver) error {
 	watermark := tx.InputWatermark(events.TopicEnriched)
-	for len(l.held) > 0 && watermark > l.held[0].label.TransactionTime {
+	for len(l.held) > 0 && watermark > l.held[0].time {
 		held := heap.Pop(&l.held).(*heldLabel)
-		tx.Delete(held.key())
-		err := l.judge(tx, &held.label, set, observer)
+		source, err := held.open(&l.label)
+		if err != nil {
+			return err
+		}
+		tx.Delete(held.appendKey(nil, l.label.TransactionID))
+		err = l.judge(tx, &l.label, set, observer)
 		late, refused := errors.AsType[*step.LateError](err)
 		if refused {
-			e := events.NewLabel(&held.label)
-			e.Source = held.source
+			e := events.NewLabel(&l.label)
+			e.Source = source
 			e = events.NewLate(Name, late.Reason, &e)
 			tx.Emit(events.TopicLate, &e)
 		} else if err != nil {
@@ -347,49 +347,84 @@ func verdictCodec() step.Codec {
 }
 
 // heldLabel is the state value of a label whose transaction may not have been
-// decided yet: a version byte, the length of the source, the source, and the data
-// of the label.
+// decided yet. It is kept encoded, because in a backlog there may be many:
+//
+//	version     1 byte
+//	fraud       1 byte
+//	time        varint, of the transaction, ms
+//	label time  uvarint, ms after that
+//	texts       source, ids of transaction, customer and merchant, scenario: each
+//	            uvarint length, and bytes
 type heldLabel struct {
-	source string
-	data   []byte
-	label  events.Label // of data
+	time int64 // of the transaction
+	data []byte
 }
 
 const heldVersion = 1
 
-func (h *heldLabel) key() []byte {
-	return append(step.AppendTime([]byte{kindHeldLabel}, h.label.TransactionTime), h.label.TransactionID...)
+func holdLabel(source string, l *events.Label) *heldLabel {
+	data := []byte{heldVersion, 0}
+	if l.Fraud {
+		data[1] = 1
+	}
+	data = binary.AppendVarint(data, l.TransactionTime)
+	data = binary.AppendUvarint(data, uint64(l.LabelTime-l.TransactionTime))
+	for _, text := range [...]string{source, l.TransactionID, l.UserID, l.MerchantID, l.Scenario} {
+		data = append(binary.AppendUvarint(data, uint64(len(text))), text...)
+	}
+	return &heldLabel{time: l.TransactionTime, data: slices.Clip(data)}
+}
+
+// open decodes the label into l.
+func (h *heldLabel) open(l *events.Label) (source string, err error) {
+	switch {
+	case len(h.data) > 0 && h.data[0] > heldVersion:
+		return "", fmt.Errorf("held label: version %d: %w", h.data[0], step.ErrNewerVersion)
+	case len(h.data) < 2 || h.data[0] != heldVersion || h.data[1] > 1:
+		return "", errHeld
+	}
+	*l = events.Label{Fraud: h.data[1] == 1}
+	r := reader{data: h.data, next: 2}
+	l.TransactionTime = r.varint()
+	after := r.positive()
+	l.LabelTime = l.TransactionTime + after
+	for _, text := range [...]*string{&source, &l.TransactionID, &l.UserID, &l.MerchantID, &l.Scenario} {
+		n := r.positive()
+		if n > int64(len(h.data)-r.next) {
+			return "", errHeld
+		}
+		*text = string(h.data[r.next : r.next+int(n)])
+		r.next += int(n)
+	}
+	if r.broken || r.next < len(h.data) || l.LabelTime < l.TransactionTime || l.TransactionID == "" {
+		return "", errHeld
+	}
+	return source, nil
+}
+
+var errHeld = errors.New("held label: the encoding is broken")
+
+func (h *heldLabel) appendKey(dst []byte, id string) []byte {
+	return append(step.AppendTime(append(dst, kindHeldLabel), h.time), id...)
 }
 
 func heldLabelCodec() step.Codec {
 	return step.Codec{
-		Append: func(dst []byte, v any) []byte {
-			h := v.(*heldLabel)
-			dst = binary.AppendUvarint(append(dst, heldVersion), uint64(len(h.source)))
-			return append(append(dst, h.source...), h.data...)
-		},
+		Append: func(dst []byte, v any) []byte { return append(dst, v.(*heldLabel).data...) },
 		Parse: func(data []byte) (any, error) {
-			if len(data) > 0 && data[0] > heldVersion {
-				return nil, fmt.Errorf("held label: version %d: %w", data[0], step.ErrNewerVersion)
+			h := &heldLabel{data: slices.Clone(data)}
+			var l events.Label
+			if _, err := h.open(&l); err != nil {
+				return nil, err
 			}
-			if len(data) == 0 || data[0] != heldVersion {
-				return nil, errors.New("held label: the encoding is broken")
-			}
-			n, size := binary.Uvarint(data[1:])
-			if size <= 0 || n > uint64(len(data)-1-size) {
-				return nil, errors.New("held label: the encoding is broken")
-			}
-			rest := data[1+size:]
-			h := &heldLabel{source: string(rest[:n]), data: slices.Clone(rest[n:])}
-			if err := events.ParseLabel(h.data, &h.label); err != nil {
-				return nil, fmt.Errorf("held label: %w", err)
-			}
+			h.time = l.TransactionTime
 			return h, nil
 		},
 	}
 }
 
-// heldLabels is a heap by the time of the transaction, then by its id.
+// heldLabels is a heap by the time of the transaction, then by the encoding, so
+// that the order is the same after a restart.
 type heldLabels []*heldLabel
 
 var _ heap.Interface = (*heldLabels)(nil)
@@ -397,8 +432,7 @@ var _ heap.Interface = (*heldLabels)(nil)
 func (h heldLabels) Len() int { return len(h) }
 
 func (h heldLabels) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(h[i].label.TransactionTime, h[j].label.TransactionTime),
-		cmp.Compare(h[i].label.TransactionID, h[j].label.TransactionID)) < 0
+	return cmp.Or(cmp.Compare(h[i].time, h[j].time), bytes.Compare(h[i].data, h[j].data)) < 0
 }
 
 func (h heldLabels) Swap(i, j int) { h[i], h[j] = h[j], h[i] }

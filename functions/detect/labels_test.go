@@ -217,7 +217,13 @@ func TestVerdictCodecRefuses(t *testing.T) {
 	if err != nil || !bytes.Equal(codec.Append(nil, value), data) {
 		t.Errorf("error %v, encoded again %x, want %x", err, codec.Append(nil, value), data)
 	}
-	held := &heldLabel{source: "/x", data: events.AppendLabel(nil, &events.Label{TransactionID: "t", UserID: "u", MerchantID: "m", TransactionTime: day0, LabelTime: day0})}
+	held := holdLabel("/x", &events.Label{TransactionID: "t", UserID: "u", MerchantID: "m", TransactionTime: day0, LabelTime: day0 + 5, Scenario: "s"})
+	var opened events.Label
+	source, err := held.open(&opened)
+	want := events.Label{TransactionID: "t", UserID: "u", MerchantID: "m", TransactionTime: day0, LabelTime: day0 + 5, Scenario: "s"}
+	if diff := cmp.Diff(want, opened); diff != "" || err != nil || source != "/x" {
+		t.Errorf("%v, %s: %s", err, source, diff)
+	}
 	for _, c := range []struct {
 		codec step.Codec
 		good  []byte

@@ -25,8 +25,13 @@ type Observer interface {
 type TaskObserver interface {
 	// Scored: t was decided by set.
 	Scored(t *events.Scored, set *rules.Set)
-	// RuleFired: an active or a shadow rule fired.
+	// RuleFired: an active rule flagged the transaction, or a shadow rule fired.
+	// The id is rules.DenyReason when a list flagged it. It is told before
+	// Scored.
 	RuleFired(id, severity string, shadow bool)
+	// RuleSuppressed: an active rule fired and did not flag, because it is
+	// suppressed or the transaction is on the list allow.
+	RuleSuppressed(id string)
 	// RuleFailed: the evaluation of a rule failed; it counted as not fired.
 	RuleFailed(id string, err error)
 	// Labelled: a label said whether a transaction was a fraud, on which an
@@ -45,6 +50,7 @@ type unobserved struct{}
 func (unobserved) Task(int) TaskObserver             { return unobserved{} }
 func (unobserved) Scored(*events.Scored, *rules.Set) {}
 func (unobserved) RuleFired(string, string, bool)    {}
+func (unobserved) RuleSuppressed(string)             {}
 func (unobserved) RuleFailed(string, error)          {}
 func (unobserved) Labelled(string, bool, bool)       {}
 func (unobserved) Timer() *rules.Timer               { return nil }

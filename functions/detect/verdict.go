@@ -121,8 +121,18 @@ func (f *function) reason(r *rules.Compiled, exactFrom int64) string {
 
 func (f *function) report(set *rules.Set) {
 	observer := f.observer
-	for _, r := range f.outcome.Active {
-		observer.RuleFired(r.ID, r.Severity, false)
+	if f.denied {
+		observer.RuleFired(rules.DenyReason, rules.Critical, false)
+	}
+	for _, r := range f.flagging {
+		if f.decision.Flagged {
+			observer.RuleFired(r.ID, r.Severity, false)
+		} else {
+			observer.RuleSuppressed(r.ID)
+		}
+	}
+	for i := range f.decision.Suppressed {
+		observer.RuleSuppressed(f.decision.Suppressed[i].ID)
 	}
 	for _, r := range f.outcome.Shadow {
 		observer.RuleFired(r.ID, r.Severity, true)

@@ -64,7 +64,7 @@ func newDetectMetrics(r *prometheus.Registry) detectMetrics {
 		duration: prometheus.NewSummaryVec(prometheus.SummaryOpts{
 			Namespace: namespace, Name: "rule_duration_seconds", Help: "Time of an evaluation, of one transaction in 256.",
 		}, []string{"rule"}),
-		fired:   counters("rule_fired_total", "Rules that fired, active and shadow.", nil, "rule", "mode"),
+		fired:   counters("rule_fired_total", "Rules that fired: active ones that flagged, shadow ones, and suppressed ones.", nil, "rule", "mode"),
 		refused: counter("rules_refused_total", "Records of the tables of rules and of lists that were not accepted.", nil),
 		labels: counters("labels_total", "Labels by whether the rule had fired on the transaction, in shadow included: tp and fp, frauds and others on which it had; fn, frauds on which it had not. The rule any stands for flagged transactions.", nil,
 			"rule", "outcome"),
@@ -107,6 +107,7 @@ func (o detectObserver) RulesChanged(set *rules.Set) {
 		d.duration.WithLabelValues(name)
 		d.fired.WithLabelValues(name, "active")
 		d.fired.WithLabelValues(name, "shadow")
+		d.fired.WithLabelValues(name, "suppressed")
 		d.anomalies.WithLabelValues(name, r.Severity)
 		for _, outcome := range outcomes {
 			d.labels.WithLabelValues(name, outcome)
@@ -170,6 +171,7 @@ type detectTally struct {
 	m         *detectMetrics
 	timer     *rules.Timer
 	untilTime int
+	denied    bool // a list has flagged the transaction that comes to Scored next
 
 	detected  [len(severities)]int
 	sets      []setCount
@@ -189,6 +191,7 @@ type setCount struct {
 
 type ruleTally struct {
 	active, shadow, failed int
+	suppressed             int
 	labels                 [len(outcomes)]int
 	severity               string
 	flagged                [len(severities)]int // by severity, of the score
@@ -243,7 +246,9 @@ func (t *detectTally) Scored(x *events.Scored, set *rules.Set) {
 	for i := range x.Rules {
 		t.rule(x.Rules[i].ID).value += value
 	}
-	if len(x.Rules) == 0 {
+	denied := t.denied
+	t.denied = false
+	if len(x.Rules) == 0 && !denied {
 		r := t.rule(scoreRule)
 		r.flagged[severity]++
 		r.value += value
@@ -253,6 +258,7 @@ func (t *detectTally) Scored(x *events.Scored, set *rules.Set) {
 // RuleFired implements detect.TaskObserver.
 func (t *detectTally) RuleFired(id, severity string, shadow bool) {
 	r := t.rule(id)
+	t.denied = t.denied || id == rules.DenyReason
 	if shadow {
 		r.shadow++
 		return
@@ -260,6 +266,9 @@ func (t *detectTally) RuleFired(id, severity string, shadow bool) {
 	r.active++
 	r.severity = severity
 }
+
+// RuleSuppressed implements detect.TaskObserver.
+func (t *detectTally) RuleSuppressed(id string) { t.rule(id).suppressed++ }
 
 // RuleFailed implements detect.TaskObserver.
 func (t *detectTally) RuleFailed(id string, _ error) { t.rule(id).failed++ }
@@ -313,7 +322,7 @@ func (t *detectTally) commit() {
 func (t *detectTally) commitRule(id, base string, r *ruleTally) {
 	m := t.m
 	name := id
-	if id != scoreRule {
+	if id != scoreRule && id != rules.DenyReason {
 		name = m.names.of(id)
 	}
 	if r.active > 0 {
@@ -322,6 +331,9 @@ func (t *detectTally) commitRule(id, base string, r *ruleTally) {
 	}
 	if r.shadow > 0 {
 		m.fired.WithLabelValues(name, "shadow").Add(float64(r.shadow))
+	}
+	if r.suppressed > 0 {
+		m.fired.WithLabelValues(name, "suppressed").Add(float64(r.suppressed))
 	}
 	if r.failed > 0 {
 		m.errors.WithLabelValues(name).Add(float64(r.failed))

@@ -189,6 +189,9 @@ func (c *Compiler) window(clause *WindowClause, field string, src *source, bad *
 		wrong(".name", "name %q: want 1 to %d letters, digits and '_', beginning with a letter", clip(clause.Name), maxID)
 		return w
 	}
+	if events.HasCardNumber(src.rule.ID + "." + clause.Name) {
+		wrong(".name", "name %q: with the rule's id it must not look like a card number: both are written into events", clause.Name)
+	}
 	if _, taken := c.index[clause.Name]; taken {
 		wrong(".name", "name %q: a variable has it; use another", clause.Name)
 	}
