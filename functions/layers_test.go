@@ -52,6 +52,7 @@ var layers = map[string][]string{
 	"monitoring":                     {},
 	"monitoring/dashboards":          {},
 	"monitoring/dashboards/generate": {"monitoring/dashboards"},
+	"monitoring/kubernetes":          {"monitoring"},
 
 	"knative":             {},
 	"knative/topic":       {"knative"},

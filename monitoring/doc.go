@@ -6,6 +6,8 @@ package monitoring
 
 import "embed"
 
+//go:generate go run ./kubernetes ../knative/monitoring
+
 // Rules are the recording and alert rules, rules/*.yml.
 //
 //go:embed rules
