@@ -1,6 +1,8 @@
 package backtest
 
 import (
+	"bytes"
+	_ "embed"
 	"errors"
 	"fmt"
 
@@ -38,6 +40,9 @@ func newPipeline(own, other []byte) (*pipeline, error) {
 		return nil, err
 	}
 	p.enrich = newMemory(def)
+	if own == nil {
+		own = DefaultRules()
+	}
 	if p.detect, err = newDetect(own); err != nil {
 		return nil, err
 	}
@@ -53,17 +58,22 @@ func newPipeline(own, other []byte) (*pipeline, error) {
 	return p, nil
 }
 
-// newDetect returns detect with the rules of a file in place of the built-in ones;
-// nil are those.
+//go:embed handbook.yaml
+var handbookRules []byte
+
+// DefaultRules is the file of the built-in rules and those for the Handbook's data
+// set.
+func DefaultRules() []byte {
+	return bytes.Join([][]byte{detect.BuiltInRules(), handbookRules}, []byte("---\n"))
+}
+
+// newDetect returns detect with the rules of a file.
 func newDetect(file []byte) (*memory, error) {
 	def, err := detect.Definition(detect.DefaultConfig())
 	if err != nil {
 		return nil, err
 	}
 	m := newMemory(def)
-	if file == nil {
-		return m, nil
-	}
 	compiler, err := rules.NewCompiler(detect.Schema(), rules.DefaultLimits())
 	if err != nil {
 		return nil, err

@@ -8,12 +8,12 @@ type Row struct {
 	Time               int64 // ms since the epoch
 	Amount             int64 // minor units
 	Score              float64
-	RuleScore          float64 // what the rules that fired say without the model
+	RuleScore          float64 // what the rules that fired, those in shadow too, say without the model
 	Fraud              bool
 	Labelled           bool // there was a label at all
 	Scenario           uint8
 	Flagged            bool
-	Fired              uint64 // rules that fired, a bit for each of Result.Rules
+	Fired              uint64 // rules, those in shadow too, that fired, a bit for each of Result.Rules
 }
 
 const day = int64(24 * time.Hour / time.Millisecond)

@@ -19,8 +19,8 @@ import (
 // Config is what is run.
 type Config struct {
 	Source Source
-	// Rules is a file of rules in place of the built-in ones; nil: those. Against
-	// is another, that is compared with it; nil: nothing is.
+	// Rules is a file of rules; nil: [DefaultRules]. Against is another, that is
+	// compared with it; nil: nothing is.
 	Rules, Against []byte
 	// Progress, if set, is told after each day how many of all are done.
 	Progress func(done, all int)
@@ -192,12 +192,14 @@ func (c *collector) collect(d *Day, own, other []emitted) error {
 func (b ruleBits) decide(r *Row, s *events.Scored) {
 	r.Score, r.Flagged = s.Score, s.Flagged
 	doubt := 1.0
-	for _, fired := range s.Rules {
-		bit := b[fired.ID]
-		if bit.place < 64 {
-			r.Fired |= 1 << bit.place
+	for _, list := range [...][]events.FiredRule{s.Rules, s.Shadow} {
+		for _, fired := range list {
+			bit := b[fired.ID]
+			if bit.place < 64 {
+				r.Fired |= 1 << bit.place
+			}
+			doubt *= 1 - bit.weight
 		}
-		doubt *= 1 - bit.weight
 	}
 	r.RuleScore = 1 - doubt
 }
