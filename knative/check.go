@@ -146,9 +146,9 @@ func (s *Set) checkReferences() error {
 		if s.Channel(v.Namespace, v.Channel) == nil {
 			errs = append(errs, v.Errorf("spec.channel.name", "there is no KafkaChannel %q in namespace %q", v.Channel, v.Namespace))
 		}
-		refer(&v.Object, "spec.subscriber", &v.Subscriber)
+		refer(&v.Object, v.subscriberField(), &v.Subscriber)
 		refer(&v.Object, "spec.reply", v.Reply)
-		refer(&v.Object, "spec.delivery.deadLetterSink", v.delivery.sink())
+		refer(&v.Object, v.deliveryField()+".deadLetterSink", v.delivery.sink())
 	}
 	for _, v := range s.Brokers {
 		refer(&v.Object, "spec.delivery.deadLetterSink", v.delivery.sink())

@@ -77,7 +77,7 @@ func readSequence(root *yaml.Node, o *Object) (*Sequence, error) {
 		s.Channels = append(s.Channels, channel)
 
 		field := fmt.Sprintf("spec.steps[%d]", i)
-		sub := &Subscription{Object: o.owned("Subscription", "messaging.knative.dev/v1", name), Channel: name}
+		sub := &Subscription{Object: o.owned("Subscription", "messaging.knative.dev/v1", name), Channel: name, step: field}
 		to := destination{Ref: step.Ref, URI: step.URI}
 		if sub.Subscriber, err = to.resolve(o, field); err != nil {
 			return nil, err

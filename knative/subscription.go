@@ -1,6 +1,10 @@
 package knative
 
-import "go.yaml.in/yaml/v3"
+import (
+	"cmp"
+
+	"go.yaml.in/yaml/v3"
+)
 
 // Subscription: messaging.knative.dev/v1
 //
@@ -23,7 +27,12 @@ type Subscription struct {
 	Delivery Delivery
 
 	delivery *delivery
+	step     string // of a Sequence: the field that it was made of; else ""
 }
+
+// The fields of the manifest that say what a Subscription does.
+func (s *Subscription) subscriberField() string { return cmp.Or(s.step, "spec.subscriber") }
+func (s *Subscription) deliveryField() string   { return cmp.Or(s.step, "spec") + ".delivery" }
 
 // ConsumerGroup is the group that the events are read with. On a cluster the
 // Subscription's uid is its last part.

@@ -1,9 +1,11 @@
 package sink
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,15 +173,8 @@ func sortExtensions(list []extension) {
 		}
 		return (h ^ h>>16) & uint32(size-1)
 	}
-	// Few are all there are, and most often none.
-	for i := 1; i < len(list); i++ {
-		for j := i; j > 0; j-- {
-			a, b := bucket(list[j-1].name), bucket(list[j].name)
-			// In one bucket the order is that of arrival, which is not known.
-			if a < b || a == b && list[j-1].name < list[j].name {
-				break
-			}
-			list[j-1], list[j] = list[j], list[j-1]
-		}
-	}
+	slices.SortFunc(list, func(a, b extension) int {
+		// In one bucket the order is that of arrival, which is not known.
+		return cmp.Or(cmp.Compare(bucket(a.name), bucket(b.name)), cmp.Compare(a.name, b.name))
+	})
 }

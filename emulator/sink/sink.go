@@ -58,7 +58,7 @@ func Options() []kgo.Opt {
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(maxBatch),
-		kgo.MaxBufferedRecords(maxWaiting),
+		kgo.MaxBufferedBytes(maxWaiting),
 		kgo.RecordDeliveryTimeout(deliveryTimeout),
 		kgo.UnknownTopicRetries(-1), // until the delivery timeout
 		// A record may have been sent when its time is up; the answer is 503 all
@@ -72,14 +72,15 @@ const (
 	maxRequest = 1 << 20
 	// maxBatch is what a broker takes (message.max.bytes), in bytes.
 	maxBatch = 1<<20 + 12
-	// maxBody is how much of a request is read at all. A longer one cannot be
-	// written, which is a 503 as any other failure to write is.
-	maxBody = 16 << 20
+	// maxBody is how much of a request is read at all: what a record can hold, in
+	// base64 and with all the rest around it. A longer one cannot be written, which
+	// is a 503 as any other failure to write is.
+	maxBody = 4 << 20
 	// maxHeader bounds all headers of a request together, in bytes.
 	maxHeader = 8 << 10
-	// maxWaiting bounds the records that wait for the brokers; beyond, requests
-	// wait.
-	maxWaiting = 10_000
+	// maxWaiting is buffer.memory: how much may wait for the brokers, in bytes.
+	// Beyond, requests wait.
+	maxWaiting = 32 << 20
 	// deliveryTimeout is how long a record may take (max.block.ms).
 	deliveryTimeout = 60 * time.Second
 )
@@ -96,21 +97,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Connection", "close")
 		answer(w, req, http.StatusRequestHeaderFieldsTooLarge)
 	default:
-		if status := h.take(w, req); status != 0 {
-			answer(w, req, status)
-		}
+		answer(w, req, h.take(w, req))
 	}
 }
 
 // take writes the event of a request to the topic and returns the status of the
-// answer, 0 when there is nobody left to answer.
+// answer. A request that breaks off has none: its connection is closed.
 func (h *Handler) take(w http.ResponseWriter, req *http.Request) int {
 	body, err := readBody(w, req)
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return http.StatusServiceUnavailable
 		}
-		return 0
+		panic(http.ErrAbortHandler)
 	}
 	var e event
 	if err := e.read(req.Header, body); err != nil {
@@ -204,7 +203,7 @@ type Receiver struct {
 // ServeHTTP finds the sink. The path is compared as it was sent: nothing in it
 // is decoded; one slash at its end does not matter.
 func (r Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	path, _, _ := strings.Cut(req.RequestURI, "?")
+	path := req.URL.EscapedPath()
 	h := r.Find(strings.TrimSuffix(path, "/"))
 	switch {
 	case h != nil:

@@ -3,7 +3,9 @@ package sink
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"datasurge/events"
+	"datasurge/events/kafkarecord"
 	"datasurge/knative"
 )
 
@@ -143,6 +147,8 @@ func TestStatuses(t *testing.T) {
 		"version 0.3":        {with(map[string]string{"Ce-Specversion": "0.3"}), "{}", 202},
 		"too large to write": {with(nil), strings.Repeat("x", 2<<20), 503},
 		"too large to read":  {with(nil), strings.Repeat("x", maxBody+1), 503},
+		"7000 bytes of it":   {with(map[string]string{"X-Long": strings.Repeat("x", 7000)}), "{}", 202},
+		"long headers":       {with(map[string]string{"X-Long": strings.Repeat("x", 9000)}), "{}", 431},
 	} {
 		if w := post(h, c.header, c.body); w.Code != c.want || w.Body.Len() > 0 {
 			t.Errorf("%s: answer %d %q, want %d", name, w.Code, w.Body, c.want)
@@ -163,4 +169,65 @@ func TestStatuses(t *testing.T) {
 	if w.Code != 200 || w.Header().Get("K-Network-Hash") != "h" {
 		t.Errorf("probe: answer %d %v", w.Code, w.Header())
 	}
+}
+
+// TestBrokenOff: what did not come whole is not written, and not answered.
+func TestBrokenOff(t *testing.T) {
+	h, next := newSink(t, false)
+	server := httptest.NewServer(h)
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const head = "POST /default/s HTTP/1.1\r\nHost: h\r\nCe-Specversion: 1.0\r\nCe-Id: half\r\nCe-Source: /s\r\nCe-Type: t\r\nContent-Length: 10\r\n\r\n12345"
+	if _, err := io.WriteString(conn, head); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(conn); err != nil || len(got) > 0 {
+		t.Errorf("answered %q, %v", got, err)
+	}
+	if w := post(h, with(map[string]string{"Ce-Id": "whole"}), "{}"); w.Code != http.StatusAccepted {
+		t.Fatalf("answer %d", w.Code)
+	}
+	if r := next(); string(r.Headers[1].Value) != "whole" {
+		t.Errorf("first record %v", r.Headers)
+	}
+}
+
+// FuzzEvent: whatever a request holds, it is an event or it is refused; and what
+// is an event is one again in the record.
+func FuzzEvent(f *testing.F) {
+	f.Add("", "1", "/s", "t", "a", "v", []byte("{}"))
+	f.Add("application/json", "", "", "", "partitionkey", "\xe9", []byte(`{"a": 1.50}`))
+	f.Add("application/cloudevents+json", "", "", "", "", "", []byte(`{"specversion":"1.0","id":"1","source":"/s","type":"t","zint":7,"data":{"b":1.5}}`))
+	f.Add("application/cloudevents+json", "", "", "", "", "", []byte(`{"specversion":"0.3","id":"1","source":"/s","type":"t","datacontentencoding":"base64","data":"aGk="}`))
+	f.Fuzz(func(t *testing.T, contentType, id, source, kind, extension, value string, body []byte) {
+		header := http.Header{"Ce-Specversion": {"1.0"}, "Ce-Id": {id}, "Ce-Source": {source}, "Ce-Type": {kind}}
+		header.Set("Ce-"+extension, value)
+		if contentType != "" {
+			header["Content-Type"] = []string{contentType}
+		}
+		var e event
+		if err := e.read(header, body); err != nil || strings.HasPrefix(e.contentType.value, "application/cloudevents") {
+			return // data that is an event itself is taken for that event
+		}
+		var binary, structured kgo.Record
+		e.writeBinary(&binary)
+		e.writeStructured(&structured)
+		var back events.Event
+		if err := kafkarecord.Read(&binary, &back, kafkarecord.Mapping{CloudEventsOnly: true}); err != nil {
+			t.Fatalf("%+v is no event in a record: %v", e, err)
+		}
+		if back.ID != e.id || back.Type != e.kind || !bytes.Equal(back.Data, e.data) {
+			t.Errorf("%+v became %+v", e, back)
+		}
+		if !bytes.Equal(binary.Key, structured.Key) {
+			t.Errorf("keys %q and %q", binary.Key, structured.Key)
+		}
+	})
 }
