@@ -74,6 +74,9 @@ func TestChaos(t *testing.T) {
 	if status != 0 || !strings.Contains(out, "\n  0 missing, 0 doubled\n") {
 		t.Fatalf("exit status %d: %s", status, errs)
 	}
+	if !regexp.MustCompile(`(?m)^  faults: broker [1-9].*kill [1-9].*latency [1-9].*redeliver [1-9].*status [1-9]`).MatchString(out) {
+		t.Error("not every kind of fault is in the account")
+	}
 	if m := regexp.MustCompile(`Account of ([0-9,]+) transactions`).FindStringSubmatch(out); m == nil || m[1] == "0" {
 		t.Errorf("the account is of nothing: %q", m)
 	}
@@ -189,7 +192,7 @@ func TestStoryOfOne(t *testing.T) {
 	for args, want := range map[string]int{
 		"--from beginning --follow=false":                                              1,
 		"--from 1h --follow=false --count 1":                                           1,
-		"--from -5 --follow=false --key user-000042":                                   1,
+		"--from -1000 --follow=false --key user-000042":                                1,
 		"--from beginning --follow=false --key nobody":                                 0,
 		"--from beginning --follow=false --type com.datasurge.label.v1":                0,
 		"--from end --follow=false":                                                    0,

@@ -52,7 +52,7 @@ func tail(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 	var kafka connection
 	kafka.bind(flags)
 	var o tailOptions
-	flags.StringVar(&o.from, "from", "end", "where to begin: beginning, end, an `offset`, how many before the end (-10), a time (2026-01-02T15:04:05Z) or how long ago (10m)")
+	flags.StringVar(&o.from, "from", "end", "where to begin: beginning, end, an `offset`, how many offsets before the end (-10), a time (2026-01-02T15:04:05Z) or how long ago (10m)")
 	flags.Var(&o.key, "key", "only records with this `key`")
 	flags.StringVar(&o.kind, "type", "", "only events of this `type`")
 	flags.IntVar(&o.partition, "partition", -1, "only this `partition`")

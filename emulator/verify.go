@@ -37,6 +37,9 @@ func (e *emulator) settle(ctx context.Context) (*account.Account, error) {
 			Source: s.spec.Name, Delivered: stats.Delivered, Failed: stats.Failed, DeadLetters: stats.DeadLetters, Lost: stats.Lost,
 		})
 	}
+	if e.faults != nil {
+		a.Faults = e.faults.Counts()
+	}
 	return &a, nil
 }
 

@@ -28,6 +28,8 @@ type Account struct {
 
 	// Deliveries is what the sources say. They are not compared with anything.
 	Deliveries []Delivery `json:"deliveries,omitempty"`
+	// Faults are what was done to the pipeline meanwhile, by kind.
+	Faults map[string]int64 `json:"faults,omitempty"`
 	// Unfinished says why the account was made before everything was through; ""
 	// when it was.
 	Unfinished string        `json:"unfinished,omitempty"`
@@ -159,6 +161,13 @@ func (a *Account) Lines() []string {
 		}
 	}
 	b = append(b, "")
+	if len(a.Faults) > 0 {
+		var faults []string
+		for _, kind := range sorted(a.Faults) {
+			faults = append(faults, kind+" "+thousands(a.Faults[kind]))
+		}
+		b = append(b, "  faults: "+strings.Join(faults, ", "))
+	}
 	b = append(b, a.DeadLetters.lines("dead letters")...)
 	b = append(b, a.Late.lines("late events")...)
 	for _, id := range a.Named {

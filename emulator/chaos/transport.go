@@ -54,12 +54,14 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 	if plan.Latency > 0 {
 		if err := t.hold(req.Context(), time.Duration(strike(drawLatency)*float64(plan.Latency)), event); err != nil {
+			closeBody(req)
 			return nil, err
 		}
 	}
 	status, refused := plan.status(strike(drawStatus))
 	t.note(event, attempt, refused)
 	if refused && strike(drawWhen) < 0.5 {
+		closeBody(req)
 		t.chaos.record(Fault{Kind: "status", Where: t.source, Event: event, Detail: fmt.Sprintf("answered %d, not delivered", status)})
 		return answer(req, status), nil
 	}
@@ -127,6 +129,13 @@ func (t *transport) copy(req *http.Request, event string, pause time.Duration) {
 		detail += ", answered " + strconv.Itoa(resp.StatusCode)
 	}
 	t.chaos.record(Fault{Kind: "redeliver", Where: t.source, Event: event, Detail: detail})
+}
+
+// closeBody gives up a body that is not sent, as a RoundTripper has to.
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
 }
 
 // read takes the body of req and returns what gives a new one each time.

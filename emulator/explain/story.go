@@ -5,6 +5,7 @@
 package explain
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"slices"
@@ -104,6 +105,7 @@ type Window struct {
 // Teller collects the records of one transaction.
 type Teller struct {
 	id      string
+	text    []byte // id
 	story   Story
 	scored  *events.Scored
 	windows map[string]Window
@@ -111,14 +113,14 @@ type Teller struct {
 
 // NewTeller returns a teller for a transaction.
 func NewTeller(id string) *Teller {
-	return &Teller{id: id, story: Story{TransactionID: id}, windows: make(map[string]Window)}
+	return &Teller{id: id, text: []byte(id), story: Story{TransactionID: id}, windows: make(map[string]Window)}
 }
 
 // Add takes a record of one of [Topics] and reports whether it is about the
 // transaction.
 func (t *Teller) Add(rec *kgo.Record) bool {
 	// Only a record that holds the id is looked at closely.
-	if rec.Attrs.IsControl() || !holds(rec, t.id) {
+	if rec.Attrs.IsControl() || !t.isIn(rec) {
 		return false
 	}
 	var e events.Event
@@ -175,13 +177,13 @@ func (t *Teller) Add(rec *kgo.Record) bool {
 	return true
 }
 
-// holds reports whether the id stands somewhere in a record.
-func holds(rec *kgo.Record, id string) bool {
-	if strings.Contains(string(rec.Value), id) {
+// isIn reports whether the id stands somewhere in a record.
+func (t *Teller) isIn(rec *kgo.Record) bool {
+	if bytes.Contains(rec.Value, t.text) {
 		return true
 	}
 	for i := range rec.Headers {
-		if strings.Contains(string(rec.Headers[i].Value), id) {
+		if bytes.Contains(rec.Headers[i].Value, t.text) {
 			return true
 		}
 	}
