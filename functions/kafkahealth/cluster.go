@@ -2,6 +2,7 @@ package kafkahealth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -45,14 +46,15 @@ func lookAtCluster(ctx context.Context, l *Loop) ([]prometheus.Metric, error) {
 	if err != nil {
 		return metrics, fmt.Errorf("read the configuration of the topics: %w", err)
 	}
+	var failed error
 	for name, topic := range topics {
-		minISR := 1
-		if config, err := configs.On(name, nil); err == nil {
-			minISR = minInSync(config)
+		config, err := configs.On(name, nil)
+		if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) { // else it has just been deleted
+			failed = errors.Join(failed, fmt.Errorf("read the configuration of %s: %w", name, err))
 		}
-		metrics = append(metrics, partitions(topic, minISR)...)
+		metrics = append(metrics, partitions(topic, minInSync(config))...)
 	}
-	return metrics, nil
+	return metrics, failed
 }
 
 // minInSync returns min.insync.replicas of a topic, 1 when it is not told.

@@ -118,26 +118,28 @@ func (l *Loop) bounds(ctx context.Context, topics []string) (starts, ends offset
 // refine replaces the offsets that functions committed to the group of their
 // name by the newer ones at the end of their changelogs.
 func (l *Loop) refine(ctx context.Context, groups map[string]offsets, changelogs map[string]string, starts, ends offsets) error {
+	pending := offsets{} // where a checkpoint may be
+	for p, end := range ends {
+		if changelogs[p.topic] != "" && starts[p] < end {
+			pending[p] = starts[p]
+		}
+	}
 	// A commit ends with its checkpoint and the marker of the transaction. Behind
 	// it there may be an owner record, or what an aborted transaction left.
 	for _, back := range []int64{2, 64, 4096} {
 		from := offsets{}
-		for p, end := range ends {
-			if changelogs[p.topic] != "" && starts[p] < end {
-				from[p] = max(starts[p], end-back)
+		for p, start := range pending {
+			from[p] = max(start, ends[p]-back)
+			if from[p] == start {
+				delete(pending, p) // further back there is nothing
 			}
 		}
-		checkpoints := map[partition]map[string]int64{}
 		_, err := l.read(ctx, from, ends, func(p partition, rec *kgo.Record) (done bool) {
-			if next, ok := stream.Checkpoint(rec); ok {
-				checkpoints[p] = next
+			next, ok := stream.Checkpoint(rec)
+			if !ok {
+				return false
 			}
-			return false
-		})
-		if err != nil {
-			return fmt.Errorf("read the end of the changelogs: %w", err)
-		}
-		for p, next := range checkpoints {
+			delete(pending, p)
 			positions := groups[changelogs[p.topic]]
 			for topic, offset := range next {
 				input := partition{topic, p.id}
@@ -145,9 +147,10 @@ func (l *Loop) refine(ctx context.Context, groups map[string]offsets, changelogs
 					positions[input] = max(committed, offset)
 				}
 			}
-		}
-		if len(checkpoints) == len(from) {
-			break
+			return false
+		})
+		if err != nil {
+			return fmt.Errorf("read the end of the changelogs: %w", err)
 		}
 	}
 	return nil
