@@ -155,6 +155,7 @@ func TestRefused(t *testing.T) {
 		if got := <-replies; got.status != 502 || !strings.Contains(got.body, "service f does not answer: connection reset") {
 			t.Errorf("a request that is under way when the process dies: %v", got)
 		}
+		synctest.Wait() // until it is noticed, it would get the next one too
 		if got := send(t, s, 0); got.status != 200 || got.body != "2" {
 			t.Errorf("the next: %v", got)
 		}
