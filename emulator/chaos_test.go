@@ -269,7 +269,7 @@ func TestOutside(t *testing.T) {
 		{[]string{"sample", "rule", "--data"}, 0, []string{"when: amount > 5000"}},
 		{[]string{"sample", "nothing"}, 1, []string{`no sample "nothing"`, "watermark"}},
 		{[]string{"parity"}, 0, []string{"40 behaviours", "recording ", "Not emulated:", "   1  "}},
-		{[]string{"parity", "--json"}, 0, []string{`"Number": 40`}},
+		{[]string{"parity", "--json"}, 0, []string{`"number": 40`}},
 		{[]string{"run", "--chaos", "kill=1s,reboot=1s"}, 1, []string{`"reboot=1s"`, "there is no fault"}},
 		{[]string{"run", "--chaos", "broker=60s", "--brokers", "127.0.0.1:1"}, 1, []string{"broker=", "--brokers"}},
 		{[]string{"tail", "t", "--from", "yesterday", "--data-dir", none}, 1, []string{"no emulator runs"}},

@@ -221,7 +221,7 @@ func (c *invocation) there(ctx context.Context, e *events.Event, info datadir.In
 	}
 	kafka, err := c.options(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the emulator on %s does not answer; --local runs the function without it: %w", c.dataDir, err)
 	}
 	w, err := watchResults(ctx, kafka, c.function, e, c.wait)
 	if err != nil {

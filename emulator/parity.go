@@ -31,10 +31,32 @@ func runParity(_ context.Context, args []string, out *os.File, _ io.Writer) erro
 	if *asJSON {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(rows)
+		return encoder.Encode(parityRows(rows))
 	}
 	_, err = io.WriteString(out, parityTable(rows))
 	return err
+}
+
+// parityRow is a row as JSON.
+type parityRow struct {
+	Number       int      `json:"number"`
+	Section      string   `json:"section"`
+	Behaviour    string   `json:"behaviour"`
+	Status       string   `json:"status"`
+	Approximated string   `json:"approximated,omitempty"`
+	Proofs       []string `json:"proofs"`
+}
+
+func parityRows(rows []parity.Row) []parityRow {
+	list := make([]parityRow, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		list[i] = parityRow{r.Number, r.Section, r.Behaviour, r.Status(), r.Approximated, make([]string, len(r.Proofs))}
+		for j, p := range r.Proofs {
+			list[i].Proofs[j] = p.String()
+		}
+	}
+	return list
 }
 
 // parityTable is the table for people: what a row says, how it stands, and its

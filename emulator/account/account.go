@@ -109,6 +109,9 @@ func (a *Account) Doubled() (n int64) {
 // Err is nil when nothing is lost and nothing is there twice.
 func (a *Account) Err() error {
 	missing, doubled := a.Missing(), a.Doubled()
+	if a.Unfinished != "" {
+		return fmt.Errorf("the account could not be finished, because nothing moved any more: %s; %d missing, %d doubled so far", a.Unfinished, missing, doubled)
+	}
 	if missing == 0 && doubled == 0 {
 		return nil
 	}

@@ -84,6 +84,7 @@ type Ledger struct {
 	entries map[uint64]entry
 	windows *windows
 	account Account // counts that need no comparison
+	events  int64   // that were added
 	// names are filled with the transactions of these hashes.
 	names map[uint64]string
 
@@ -113,6 +114,7 @@ func (l *Ledger) Add(rec *kgo.Record) {
 	if kafkarecord.Read(rec, &e, kafkarecord.Mapping{}) != nil || e.Type == events.TypeWatermark {
 		return
 	}
+	l.events++
 	if l.first() {
 		l.account.Topics[rec.Topic]++
 	}

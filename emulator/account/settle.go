@@ -80,11 +80,13 @@ type Config struct {
 	// Busy says what is still under way besides what the topics tell; "" when
 	// nothing is.
 	Busy func() string
-	// Within bounds the waiting, default 10 minutes. Patience is how long nothing
-	// may move while nothing is under way, before what is missing is taken for
-	// lost; default 20 s and as long as the windows publish, which is a 60th of
-	// the largest, twice.
-	Within, Patience time.Duration
+	// Patience is how long nothing may come when nothing is under way, before what
+	// is missing is taken for lost. Default is 20 s and twice the pause between two
+	// results of the largest window, a 60th of its size.
+	Patience time.Duration
+	// Stalled is how long nothing may come although something is under way. Default
+	// is 10 minutes, twice the longest pause between two attempts of our sources.
+	Stalled time.Duration
 	// Progress is told how things are, about every 5 seconds.
 	Progress func(string)
 }
@@ -102,8 +104,8 @@ const (
 // that does not balance is none.
 func Settle(ctx context.Context, c Config) (Account, error) {
 	start := time.Now()
-	if c.Within == 0 {
-		c.Within = 10 * time.Minute
+	if c.Stalled == 0 {
+		c.Stalled = 10 * time.Minute
 	}
 	if c.Patience == 0 {
 		c.Patience = 20 * time.Second
@@ -116,7 +118,7 @@ func Settle(ctx context.Context, c Config) (Account, error) {
 		return Account{}, err
 	}
 	defer client.Close()
-	s := settling{Config: c, admin: kadm.NewClient(client), deadline: start.Add(c.Within)}
+	s := settling{Config: c, admin: kadm.NewClient(client)}
 	ends, err := stableEnds(ctx, s.admin)
 	if err != nil {
 		return Account{}, err
@@ -149,8 +151,7 @@ func Settle(ctx context.Context, c Config) (Account, error) {
 // settling is one Settle.
 type settling struct {
 	Config
-	admin    *kadm.Client
-	deadline time.Time
+	admin *kadm.Client
 }
 
 // settle makes the account of one share of the hashes.
@@ -161,7 +162,7 @@ func (s *settling) settle(ctx context.Context) (Account, error) {
 	}
 	defer r.client.Close()
 	ledger := NewLedger(s.Options)
-	said, moved, before := time.Now(), time.Now(), int64(-1)
+	said, moved, before, idle := time.Now(), time.Now(), int64(-1), false
 	for {
 		// What is under way is asked first: its results stand before the ends.
 		busy := s.Busy()
@@ -174,11 +175,14 @@ func (s *settling) settle(ctx context.Context) (Account, error) {
 			return s.named(ctx, ledger, a)
 		}
 		now := time.Now()
-		if missing != before || busy != "" {
-			moved, before = now, missing
+		if ledger.events != before {
+			moved, before, idle = now, ledger.events, false
 		}
-		if now.After(s.deadline) || now.Sub(moved) > s.Patience {
-			a.Unfinished = busy
+		idle = idle || busy == ""
+		if still := now.Sub(moved); idle && still > s.Patience || still > s.Stalled {
+			if !idle {
+				a.Unfinished = busy
+			}
 			return s.named(ctx, ledger, a)
 		}
 		if s.Progress != nil && now.Sub(said) >= progressEvery {
