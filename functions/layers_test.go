@@ -41,9 +41,11 @@ var layers = map[string][]string{
 		"events", "functions/generate", "functions/enrich", "functions/enrich/reference", "functions/detect",
 		"functions/detect/rules", "functions/aggregate", "functions/stream",
 	},
+	"functions/tracing": {"events", "functions/stream"},
 	"functions/run": {
+		"functions/tracing",
 		"functions/metrics", "events", "functions/step", "functions/window", "functions/generate", "functions/enrich",
-		"functions/detect", "functions/aggregate", "functions/stream", "functions/serve", "functions/kafkahealth",
+		"functions/detect", "functions/aggregate", "functions/learn", "functions/stream", "functions/serve", "functions/kafkahealth",
 		"knative", "knative/topic",
 	},
 	"functions/run/readmecurl": {},

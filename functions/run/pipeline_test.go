@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 
 // pipeline is the four functions over one Kafka, transport kafka.
 type pipeline struct {
+	logs io.Writer // of the functions, every event; nil for none
 	kafkatest.Backend
 	t       testing.TB
 	config  Config
@@ -123,6 +125,9 @@ func (p *pipeline) start(functions ...string) {
 	log := slog.New(slog.DiscardHandler)
 	if os.Getenv("TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(p.t.Output(), nil))
+	}
+	if p.logs != nil {
+		log = slog.New(slog.NewTextHandler(p.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	for _, name := range functions {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

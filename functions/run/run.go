@@ -12,21 +12,24 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"datasurge/functions/aggregate"
 	"datasurge/functions/detect"
 	"datasurge/functions/enrich"
 	"datasurge/functions/generate"
+	"datasurge/functions/learn"
 	"datasurge/functions/metrics"
 	"datasurge/functions/serve"
 	"datasurge/functions/step"
 	"datasurge/functions/stream"
+	"datasurge/functions/tracing"
 	"datasurge/functions/window"
 )
 
 // Usage is printed when the arguments are wrong.
-const Usage = `usage: functions generate|enrich|detect|aggregate
+const Usage = `usage: functions generate|enrich|detect|aggregate|learn
        functions topics         create the topics that are not there, and end
        functions kafka-health   watch Kafka and export what is seen as metrics
        functions healthcheck    ask the one that listens on PORT whether it is ready
@@ -147,6 +150,8 @@ func Definition(c *Config, m *metrics.Metrics) (step.Definition, error) {
 		a.Windows, a.Lateness, a.LabelDelay, a.BaseCurrency = windows, c.Lateness, c.LabelDelay, c.BaseCurrency
 		a.Observer = m.Aggregate()
 		return aggregate.Definition(a)
+	case "learn":
+		return learn.Definition(learn.DefaultConfig())
 	}
 	return step.Definition{}, fmt.Errorf("there is no function %q", c.Function)
 }
@@ -179,6 +184,15 @@ func open(ctx context.Context, c *Config, definition step.Definition, observer *
 		return nil, err
 	}
 	address := net.JoinHostPort(cmp.Or(c.PodIP, ownAddress()), strconv.Itoa(c.Port))
+	var tracer stream.Tracer // none, unless the environment asks for spans
+	closeTracer := func(context.Context) error { return nil }
+	if tracing.Enabled() {
+		t, err := tracing.Open(ctx, c.Function, version())
+		if err != nil {
+			return nil, err
+		}
+		tracer, closeTracer = t, t.Close
+	}
 	engine, err := stream.Open(ctx, stream.Options{
 		Definition:      definition,
 		Kafka:           kafka,
@@ -192,12 +206,14 @@ func open(ctx context.Context, c *Config, definition step.Definition, observer *
 		Limits:          limits(c),
 		Logger:          log,
 		Observer:        observer,
+		Tracer:          tracer,
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, closeTracer(ctx))
 	}
 	following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
-	go observer.Follow(following, engine)
+	var follower sync.WaitGroup
+	follower.Go(func() { observer.Follow(following, engine) })
 	client := &http.Client{Timeout: forwardWithin, Transport: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: time.Minute}}
 	return &instance{
 		Function: serve.Engine{Engine: engine, Client: client, Self: address},
@@ -206,8 +222,13 @@ func open(ctx context.Context, c *Config, definition step.Definition, observer *
 		err:      engine.Err,
 		close: func(ctx context.Context) error {
 			unfollow()
+			follower.Wait()
 			client.CloseIdleConnections()
-			return engine.Close(ctx)
+			err := engine.Close(ctx)
+			if lost := closeTracer(ctx); lost != nil {
+				log.Warn("the last spans could not be exported", slog.Any("error", lost))
+			}
+			return err
 		},
 	}, nil
 }

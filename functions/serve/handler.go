@@ -115,7 +115,20 @@ func read(w http.ResponseWriter, r *http.Request) (*Request, error) {
 		return nil, &events.InvalidError{Path: "the request", Reason: "is no valid CloudEvent: " + err.Error()}
 	}
 	request.Event, err = events.FromCloudEvent(*parsed)
+	adoptTrace(&request.Event, r.Header)
 	return request, err
+}
+
+// adoptTrace gives an event without a trace context that of its request.
+func adoptTrace(e *events.Event, header http.Header) {
+	if e.Extension("traceparent") != "" {
+		return
+	}
+	for _, name := range [...]string{"traceparent", "tracestate"} {
+		if value := header.Get(name); value != "" {
+			e.Extensions = append(e.Extensions, events.Extension{Name: name, Value: value})
+		}
+	}
 }
 
 // write answers with what a function without Kafka would have emitted: nothing,
