@@ -102,7 +102,7 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 			err = errors.Join(err, e.stop())
 		}
 	}()
-	if err := e.checkServices(set); err != nil {
+	if err := errors.Join(e.checkServices(set), checkFilters(set)); err != nil {
 		return e, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startWithin)

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"slices"
+	"errors"
 	_ "time/tzdata" // PingSources name time zones, and a machine may know none
 
 	"datasurge/emulator/dispatch"
@@ -148,6 +148,17 @@ func (e *emulator) resolveEgress(spec *source.Spec, field string, subscriber kna
 	return nil
 }
 
+// checkFilters refuses filters that mean nothing.
+func checkFilters(set *knative.Set) error {
+	var errs []error
+	for _, t := range set.Triggers {
+		if _, err := filterOf(&t.Filter); err != nil {
+			errs = append(errs, t.Errorf("spec.filters", "%v", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // filterOf is the filter of a Trigger, nil when every event passes.
 func filterOf(f *knative.Filter) (dispatch.Filter, error) {
 	var all []dispatch.Filter
@@ -276,9 +287,7 @@ func (e *emulator) binding(s *knative.Service) map[string]string {
 func topics(set *knative.Set) []string {
 	var names []string
 	for _, t := range set.AllTopics() {
-		if !slices.Contains(names, t.Topic) {
-			names = append(names, t.Topic)
-		}
+		names = append(names, t.Topic)
 	}
 	return names
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -170,5 +171,32 @@ func TestBroker(t *testing.T) {
 	}
 	if accepted := strings.Count(content(t, r.out), "got com.example.order.accepted \"a book accepted\""); accepted != 2 {
 		t.Errorf("a book was accepted %d times, want once for ship and once for audit:\n%s", accepted, content(t, r.out))
+	}
+}
+
+// TestFilterSyntax: an expression that is none is refused before anything starts,
+// by its place.
+func TestFilterSyntax(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.yaml")
+	writeFile(t, path, `
+apiVersion: eventing.knative.dev/v1
+kind: Broker
+metadata: {name: b, annotations: {eventing.knative.dev/broker.class: Kafka}}
+---
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {name: t}
+spec:
+  broker: b
+  subscriber: {uri: "http://h/"}
+  filters:
+    - cesql: "type = "
+`)
+	var errs strings.Builder
+	if status := execute(t.Context(), []string{"run", "-f", path, "--data-dir", t.TempDir()}, output(t), &errs); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+	if want := path + ":13: spec.filters: cesql"; !strings.Contains(errs.String(), want) {
+		t.Errorf("%s, want %s", &errs, want)
 	}
 }

@@ -175,7 +175,7 @@ func (e *emulator) checkReload(present, next *knative.Set) error {
 	if err := next.CheckUpdate(present); err != nil {
 		return err
 	}
-	return e.checkServices(next)
+	return errors.Join(e.checkServices(next), checkFilters(next))
 }
 
 // replaceSource ends what delivers events for an object, begins it, or both. When

@@ -206,7 +206,7 @@ func (l *loader) readDir(fsys fs.FS, dir string) error {
 	return errors.Join(errs...)
 }
 
-// read adds the documents of r to s.
+// read adds the documents of r to the set.
 func (l *loader) read(file string, r io.Reader) error {
 	dec := yaml.NewDecoder(r)
 	var errs []error
