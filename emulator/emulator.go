@@ -449,6 +449,10 @@ func (e *emulator) listing() string {
 	for _, name := range e.routes.receiverPaths() {
 		fmt.Fprintf(&b, "  %s/%s\n", e.baseURL, name)
 	}
+	set, _, _ := e.running()
+	for _, s := range set.Sequences {
+		fmt.Fprintf(&b, "  %s/%s%s/%s is the beginning of the %s\n", e.baseURL, channelPath, s.Namespace, s.Channels[0].Name, s)
+	}
 	fmt.Fprintf(&b, "\nthe health of Kafka, for Prometheus:\n  %s/metrics\n", e.baseURL)
 	return b.String()
 }

@@ -128,7 +128,7 @@ func TestSequence(t *testing.T) {
 	if string(rec.Key) != "customer" || headerOf(rec, "ce_type") != "words" {
 		t.Errorf("key %q, headers %v", rec.Key, rec.Headers)
 	}
-	if listing := request(t, http.MethodGet, r.info.HTTP+"/", nil, "", 200); !strings.Contains(listing, "/_channel/default/words-kn-sequence-2") {
+	if listing := request(t, http.MethodGet, r.info.HTTP+"/", nil, "", 200); !strings.Contains(listing, "/_channel/default/words-kn-sequence-0 is the beginning of the Sequence words") {
 		t.Errorf("listing: %s", listing)
 	}
 }
