@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -13,7 +14,6 @@ import (
 // service's mutex.
 type instance struct {
 	Instance
-	cfg     *Config
 	process process
 
 	active   int             // requests that the process has been given
@@ -29,7 +29,7 @@ func (r *revision) run(sl *slot) (wasReady time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	in := &instance{cfg: &r.cfg, idle: make(chan struct{})}
+	in := &instance{idle: make(chan struct{})}
 	in.Instance = Instance{
 		Service: r.s.name, Revision: r.name, ID: r.newID(), Label: sl.label,
 		URL: "http://" + net.JoinHostPort(loopback, strconv.Itoa(port)),
@@ -41,13 +41,13 @@ func (r *revision) run(sl *slot) (wasReady time.Duration, err error) {
 	in.PID = in.process.pid()
 	r.setRunning(in, true)
 
-	stop := make(chan struct{})
+	watch, stop := context.WithCancel(context.Background())
 	var probing sync.WaitGroup
-	probing.Go(func() { wasReady = r.watchReadiness(in, stop) })
-	endProbing := sync.OnceFunc(func() {
-		close(stop)
+	probing.Go(func() { wasReady = r.watchReadiness(watch, in) })
+	endProbing := func() {
+		stop()
 		probing.Wait()
-	})
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- in.process.wait() }()
 	select {
@@ -58,11 +58,10 @@ func (r *revision) run(sl *slot) (wasReady time.Duration, err error) {
 		err = r.terminate(in, ended)
 	case <-r.s.ctx.Done():
 		endProbing()
-		in.process.terminate()
-		err = <-ended // Close kills it when its time is over
+		err = r.terminateNow(in, ended)
 	}
 	endProbing()
-	r.setReady(in, false)
+	r.withdraw(in)
 	output.flush()
 	r.setRunning(in, false)
 	if err == nil {
@@ -73,11 +72,11 @@ func (r *revision) run(sl *slot) (wasReady time.Duration, err error) {
 
 // drain lets no more requests in.
 func (r *revision) drain(in *instance) {
+	r.withdraw(in)
 	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
 	in.draining = true
 	in.checkIdle()
-	r.s.mu.Unlock()
-	r.setReady(in, false)
 }
 
 // lastGrace is what Kubernetes leaves a process after SIGTERM when draining has
@@ -97,16 +96,32 @@ func (r *revision) terminate(in *instance, ended <-chan error) error {
 		r.cfg.Logger.Warn("requests are under way when the time of grace is over", "service", in.Label, "revision", r.name, "grace", r.cfg.Service.Timeout)
 		grace.Reset(lastGrace)
 	case <-r.s.ctx.Done():
+		return r.terminateNow(in, ended)
 	}
 	in.process.terminate()
 	select {
 	case err := <-ended:
 		return err
 	case <-grace.C:
-		r.cfg.Logger.Warn("did not stop in time and is killed", "service", in.Label, "pid", in.PID)
-		in.process.kill()
-	case <-r.s.ctx.Done():
-		// Close kills it when its time is over.
+	case <-r.s.overdue:
 	}
+	return r.kill(in, ended)
+}
+
+// terminateNow ends a process of a service that is being closed: SIGTERM, and
+// SIGKILL when Close has no more time.
+func (r *revision) terminateNow(in *instance, ended <-chan error) error {
+	in.process.terminate()
+	select {
+	case err := <-ended:
+		return err
+	case <-r.s.overdue:
+		return r.kill(in, ended)
+	}
+}
+
+func (r *revision) kill(in *instance, ended <-chan error) error {
+	r.cfg.Logger.Warn("did not stop in time and is killed", "service", in.Label, "pid", in.PID)
+	in.process.kill()
 	return <-ended
 }

@@ -18,18 +18,9 @@ const (
 	sayUnready = 5 * time.Second
 )
 
-// watchReadiness probes an instance until stop is closed, and returns for how
-// long it was ready.
-func (r *revision) watchReadiness(in *instance, stop <-chan struct{}) (total time.Duration) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+// watchReadiness probes an instance until ctx is done, and returns for how long it
+// was ready.
+func (r *revision) watchReadiness(ctx context.Context, in *instance) (total time.Duration) {
 	var (
 		started  = time.Now()
 		since    time.Time // when it became ready; zero: it is not
@@ -49,7 +40,7 @@ func (r *revision) watchReadiness(in *instance, stop <-chan struct{}) (total tim
 			return total
 		case why == "" && since.IsZero():
 			since, failures = time.Now(), 0
-			r.setReady(in, true)
+			r.admitTo(in)
 		case why == "":
 			failures = 0
 		case since.IsZero():
@@ -63,13 +54,13 @@ func (r *revision) watchReadiness(in *instance, stop <-chan struct{}) (total tim
 				total += time.Since(since)
 				since = time.Time{}
 				r.cfg.Logger.Warn("function is not ready any more", "service", in.Label, "reason", why)
-				r.setReady(in, false)
+				r.withdraw(in)
 				pause = probeUnready
 			}
 		}
 		select {
 		case <-time.After(pause):
-		case <-stop:
+		case <-ctx.Done():
 			return total
 		}
 	}

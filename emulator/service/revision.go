@@ -132,36 +132,40 @@ func (r *revision) setRunning(in *instance, running bool) {
 	}
 }
 
-// setReady notes that an instance can be given requests, or cannot any more. A
-// revision of which enough are ready takes over.
-func (r *revision) setReady(in *instance, ready bool) {
+// admitTo gives an instance requests from now on. A revision of which enough are
+// ready takes over.
+func (r *revision) admitTo(in *instance) {
 	s := r.s
 	s.mu.Lock()
-	was := slices.Contains(r.ready, in)
-	if ready {
-		ready = !in.draining && !s.mu.closed
-	}
-	if was == ready {
+	if s.mu.closed {
 		s.mu.Unlock()
 		return
 	}
+	r.ready = append(r.ready, in)
 	var old *revision
-	if ready {
-		r.ready = append(r.ready, in)
-		if r == s.mu.incoming && len(r.ready) >= len(r.slots) {
-			old, s.mu.current, s.mu.incoming = s.mu.current, r, nil
-			old.retire()
-		}
-		close(s.mu.waiters)
-		s.mu.waiters = make(chan struct{})
-	} else {
-		r.ready = slices.DeleteFunc(r.ready, func(other *instance) bool { return other == in })
+	if r == s.mu.incoming && len(r.ready) >= len(r.slots) {
+		old, s.mu.current, s.mu.incoming = s.mu.current, r, nil
+		old.retire()
 	}
+	close(s.mu.waiters)
+	s.mu.waiters = make(chan struct{})
 	s.mu.Unlock()
 	if r.cfg.Ready != nil {
-		r.cfg.Ready(in.Instance, ready)
+		r.cfg.Ready(in.Instance, true)
 	}
 	if old != nil {
 		r.cfg.Logger.Info("the new revision is ready and takes over; the old one drains", "service", s.name, "new", r.name, "old", old.name)
+	}
+}
+
+// withdraw gives an instance no more requests, unless it has none.
+func (r *revision) withdraw(in *instance) {
+	r.s.mu.Lock()
+	before := len(r.ready)
+	r.ready = slices.DeleteFunc(r.ready, func(other *instance) bool { return other == in })
+	was := len(r.ready) < before
+	r.s.mu.Unlock()
+	if was && r.cfg.Ready != nil {
+		r.cfg.Ready(in.Instance, false)
 	}
 }

@@ -77,6 +77,7 @@ type Service struct {
 	machine machine
 	ctx     context.Context // done when everything is to end now
 	cancel  context.CancelFunc
+	overdue chan struct{} // closed when Close has no more time
 	wg      sync.WaitGroup
 
 	mu struct {
@@ -97,7 +98,7 @@ type Service struct {
 func Start(cfg Config) *Service { return startOn(newHost(), cfg) }
 
 func startOn(m machine, cfg Config) *Service {
-	s := &Service{name: cfg.Service.Name, machine: m}
+	s := &Service{name: cfg.Service.Name, machine: m, overdue: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.waiters = make(chan struct{})
 	s.mu.meter = meter{last: time.Now()}
@@ -161,7 +162,7 @@ func (s *Service) Counts() (running, ready, restarts int) {
 }
 
 // Close stops the instances: SIGTERM at once, and SIGKILL when ctx is done. It
-// returns when all processes have ended.
+// returns when all processes have ended. It may be called once.
 func (s *Service) Close(ctx context.Context) {
 	s.mu.Lock()
 	s.mu.closed = true
@@ -177,11 +178,6 @@ func (s *Service) Close(ctx context.Context) {
 		return
 	case <-ctx.Done():
 	}
-	s.mu.Lock()
-	for _, in := range s.mu.running {
-		in.cfg.Logger.Warn("did not stop in time and is killed", "service", in.Label, "pid", in.PID)
-		in.process.kill()
-	}
-	s.mu.Unlock()
+	close(s.overdue)
 	<-done
 }
