@@ -9,6 +9,10 @@
 // in [Object.Ignored]. Kinds that describe the cluster itself are passed over
 // and listed in [Set].
 //
+// What a cluster takes and nobody can mean is among [Set.Warnings]. Variables of
+// the environment are replaced before anything is checked ([Reader]). Which
+// changes of a set a cluster would refuse is for [Set.CheckUpdate] to say.
+//
 // Each kind has a file, which opens with what is read, ignored and refused, and
 // holds the defaults that Knative or Strimzi would fill in.
 package knative
