@@ -52,7 +52,7 @@ func newActive() *active {
 }
 
 func newSketch() *hyperloglog.Sketch {
-	s, err := hyperloglog.NewSketch(activePrecision, true)
+	s, err := hyperloglog.NewSketch(activePrecision, false) // sparse ones are slow to add to
 	if err != nil {
 		panic(err) // the precision is a constant that is allowed
 	}
