@@ -333,3 +333,45 @@ func TestLagOfAFunctionIsThatOfItsChangelog(t *testing.T) {
 		check("the function is gone", lag(3, 60, "billing", "payments", 0))
 	})
 }
+
+// The same over the network, on the Kafka that KAFKA_BROKERS names. Only a real one
+// has a quorum.
+func TestOnAnyKafka(t *testing.T) {
+	b := kafkatest.Brokers(t)
+	topic, group := b.Name(t, "payments"), b.Name(t, "billing")
+	b.CreateTopic(t, topic, 1, nil)
+	b.Produce(t, topic, kgo.StringRecord("a"), kgo.StringRecord("b"), kgo.StringRecord("c"))
+	admin := kadm.NewClient(b.Client(t))
+	if err := admin.CommitAllOffsets(t.Context(), group, kadm.OffsetsFromRecords(kgo.Record{Topic: topic, Offset: 0})); err != nil {
+		t.Fatal(err)
+	}
+	got := look(t, open(t, b, kafkahealth.Config{}))
+	want := map[string]float64{
+		`datasurge_kafka_health_up{check="cluster"}`: 1,
+		`datasurge_kafka_health_up{check="disk"}`:    1,
+		`datasurge_kafka_health_up{check="lag"}`:     1,
+	}
+	if b.Real {
+		want[`datasurge_kafka_health_up{check="quorum"}`] = 1
+		for _, name := range []string{"datasurge_kafka_quorum_leader_id", "datasurge_kafka_quorum_leader_epoch", "datasurge_kafka_quorum_voters"} {
+			if got[name] < 1 {
+				t.Errorf("%s is %v", name, got[name])
+			}
+		}
+	}
+	if diff := cmp.Diff(want, only(got, "datasurge_kafka_health_up")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	labels := fmt.Sprintf("{group=%q,partition=\"0\",topic=%q}", group, topic)
+	if n := got["datasurge_consumer_lag_records"+labels]; n != 2 {
+		t.Errorf("the lag is %v, want 2: %v", n, only(got, "datasurge_consumer_lag"))
+	}
+	for name := range only(got, "datasurge_kafka_log_dir_usable_bytes") {
+		if got[name] <= 0 {
+			t.Errorf("%s is %v", name, got[name])
+		}
+	}
+	if n := got[fmt.Sprintf("datasurge_kafka_topic_bytes{topic=%q}", topic)]; n <= 0 {
+		t.Errorf("the topic has %v bytes", n)
+	}
+}
