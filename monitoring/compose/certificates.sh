@@ -30,21 +30,22 @@ readonly days=730
 store() { # store FILE ARGUMENT...: keytool on a store
   local file=$1
   shift
-  keytool -J-Xmx64m -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC "$@" -keystore "$file" -storetype PKCS12 -storepass:env KAFKA_KEYSTORE_PASSWORD
+  java_tool "$@" -keystore "$file" -storetype PKCS12 -storepass:env KAFKA_KEYSTORE_PASSWORD
 }
 
-store "$work/ca.p12" -genkeypair -alias ca -keyalg EC -groupname secp256r1 -validity "$days" \
+java_tool() {
+  keytool -J-Xmx64m -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC "$@"
+}
+
+store "$work/all.p12" -genkeypair -alias ca -keyalg EC -groupname secp256r1 -validity "$days" \
   -dname "CN=DataSurge Kafka CA" -ext bc:critical=ca:true -ext ku:critical=keyCertSign
-store "$work/ca.p12" -exportcert -alias ca -rfc -file "$work/ca.pem"
+store "$work/all.p12" -exportcert -alias ca -rfc -file "$work/ca.pem"
 
 for node in "$@" admin; do
-  store "$work/$node.p12" -genkeypair -alias "$node" -keyalg EC -groupname secp256r1 -validity "$days" -dname "CN=$node"
-  store "$work/$node.p12" -certreq -alias "$node" -file "$work/$node.csr"
-  store "$work/ca.p12" -gencert -alias ca -rfc -validity "$days" -infile "$work/$node.csr" -outfile "$work/$node.pem" \
+  store "$work/all.p12" -genkeypair -alias "$node" -signer ca -keyalg EC -groupname secp256r1 -validity "$days" -dname "CN=$node" \
     -ext "san=dns:$node,dns:localhost,ip:127.0.0.1" -ext ku:critical=digitalSignature -ext eku=serverAuth,clientAuth
-  # A store takes an answer only with the chain up to what it trusts.
-  store "$work/$node.p12" -importcert -alias ca -noprompt -file "$work/ca.pem"
-  store "$work/$node.p12" -importcert -alias "$node" -file "$work/$node.pem"
+  java_tool -importkeystore -srckeystore "$work/all.p12" -srcstorepass:env KAFKA_KEYSTORE_PASSWORD -srcalias "$node" \
+    -destkeystore "$work/$node.p12" -deststoretype PKCS12 -deststorepass:env KAFKA_KEYSTORE_PASSWORD
   mv "$work/$node.p12" "$dir/"
 done
 
