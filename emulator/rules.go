@@ -54,12 +54,12 @@ func runRules(ctx context.Context, args []string, out *os.File, errs io.Writer) 
 	if err != nil {
 		return err
 	}
-	want := 1
+	want, wanted := 1, "the id of one rule"
 	if name == "list" {
-		want = 0
+		want, wanted = 0, "no arguments"
 	}
 	if len(rest) != want {
-		return fmt.Errorf("emulator rules %s takes %d arguments besides flags, not %d; emulator rules help shows them", name, want, len(rest))
+		return fmt.Errorf("emulator rules %s takes %s besides its flags, not %d arguments; emulator rules help shows them", name, wanted, len(rest))
 	}
 	options, err := kafka.options(ctx)
 	if err != nil {

@@ -2,9 +2,9 @@ package rules
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"go.yaml.in/yaml/v3"
@@ -130,19 +130,21 @@ func (s *source) expression(field string) place {
 	if node == nil {
 		return place{field: field}
 	}
-	p := placeOf(node, s.lines)
-	p.field = field
-	if p.line > 0 || p.exact {
-		p.line += s.offset
-	}
-	return p
+	return place{field: field, node: node, offset: s.offset, pieces: piecesOf(node, s.lines)}
 }
 
 // place maps a position in an expression to one in its file.
 type place struct {
-	field        string
-	line, column int  // added to the position in the expression
-	exact        bool // whether the document's layout allows that
+	field  string
+	node   *yaml.Node // nil when the document is JSON
+	offset int        // lines of the file before the document
+	pieces []piece    // of the expression, in its order
+}
+
+// piece is a part of an expression that stands on one line of the document.
+type piece struct {
+	start, end   int // in the text of the expression, bytes
+	line, column int // where it begins, from 1
 }
 
 // document is the wire form of a rule.
@@ -338,48 +340,82 @@ func yamlError(id string, err error, offset int) error {
 	return &InvalidError{ID: id, Problems: []Problem{p}}
 }
 
-// placeOf works out where the text of a scalar begins. Folded and multi-line
-// plain scalars lose their line breaks, so positions in them are not exact.
-func placeOf(node *yaml.Node, lines [][]byte) place {
-	if node.Line == 0 || node.Line > len(lines) {
-		return place{}
-	}
+// piecesOf works out where the text of a scalar stands: YAML joins the lines of
+// most kinds of scalars. It ends at what it cannot follow, such as an escape.
+func piecesOf(node *yaml.Node, lines [][]byte) []piece {
+	line, column, indent := node.Line-1, node.Column-1, -1 // -1: whatever it is, it is no part of the text
 	switch node.Style {
-	case yaml.LiteralStyle:
-		if node.Line >= len(lines) {
-			return place{}
+	case yaml.LiteralStyle, yaml.FoldedStyle:
+		if line++; line < len(lines) { // after the indicator
+			indent = leadingSpaces(lines[line]) - leadingSpaces([]byte(node.Value))
+			column = indent
 		}
-		first := lines[node.Line] // the line after the indicator
-		indent := len(first) - len(bytes.TrimLeft(first, " "))
-		return place{line: node.Line, column: indent, exact: true}
-	case 0:
-		rest := lines[node.Line-1][min(node.Column-1, len(lines[node.Line-1])):]
-		return place{line: node.Line - 1, column: node.Column - 1, exact: bytes.HasPrefix(rest, []byte(node.Value))}
 	case yaml.DoubleQuotedStyle, yaml.SingleQuotedStyle:
-		rest := lines[node.Line-1][min(node.Column, len(lines[node.Line-1])):]
-		return place{line: node.Line - 1, column: node.Column, exact: bytes.HasPrefix(rest, []byte(node.Value))}
+		column++
 	}
-	return place{line: node.Line}
+	var pieces []piece
+	text := node.Value
+	for at := 0; at < len(text) && line < len(lines); line, column = line+1, indent {
+		row := lines[line]
+		if column < 0 {
+			column = leadingSpaces(row)
+		}
+		column = min(column, len(row))
+		n := 0
+		for column+n < len(row) && at+n < len(text) && row[column+n] == text[at+n] {
+			n++
+		}
+		if n == 0 && len(bytes.TrimSpace(row)) > 0 {
+			break
+		}
+		if n > 0 {
+			pieces = append(pieces, piece{at, at + n, line + 1, column + 1})
+		}
+		if at += n; at < len(text) && (text[at] == ' ' || text[at] == '\n') {
+			at++ // what the end of the line became
+		}
+	}
+	return pieces
 }
 
-// problem places text at a position (line from 1, column from 0) of the
-// expression.
+// problem places text at a position (line from 1, column from 0, in characters) of
+// the expression.
 func (p place) problem(line, column int, text string) Problem {
-	switch {
-	case line < 1 || column < 0:
-		return Problem{Line: p.line, Text: p.field + ": " + text}
-	case p.exact:
-		return Problem{Line: p.line + line, Column: p.column + column + 1, Text: p.field + ": " + text}
-	case p.line > 0: // the layout is lost: the expression's place, and the position in it
-		return Problem{Line: p.line, Text: fmt.Sprintf("%s, %d:%d: %s", p.field, line, column+1, text)}
+	if p.node == nil {
+		return Problem{Line: line, Column: column + 1, Text: p.field + ": " + text}
 	}
-	return Problem{Line: line, Column: column + 1, Text: p.field + ": " + text}
+	if at, ok := offsetOf(p.node.Value, line, column); ok {
+		for _, piece := range p.pieces {
+			if piece.start <= at && (at < piece.end || at == len(p.node.Value)) && at <= piece.end {
+				before := utf8.RuneCountInString(p.node.Value[piece.start:at])
+				return Problem{Line: piece.line + p.offset, Column: piece.column + before, Text: p.field + ": " + text}
+			}
+		}
+		text = fmt.Sprintf("%s (line %d, column %d of the text)", text, line, column+1)
+	}
+	return Problem{Line: p.node.Line + p.offset, Column: p.node.Column, Text: p.field + ": " + text}
 }
 
-// idOf is the id that a refused document has, "" when it cannot be seen.
-func idOf(err error) string {
-	if bad, ok := errors.AsType[*InvalidError](err); ok {
-		return bad.ID
+// offsetOf is where a line, from 1, and a column, from 0, are in text.
+func offsetOf(text string, line, column int) (int, bool) {
+	if line < 1 || column < 0 {
+		return 0, false
 	}
-	return ""
+	start := 0
+	for range line - 1 {
+		i := strings.IndexByte(text[start:], '\n')
+		if i < 0 {
+			return 0, false
+		}
+		start += i + 1
+	}
+	for i := range text[start:] {
+		if column == 0 {
+			return start + i, true
+		}
+		column--
+	}
+	return len(text), column == 0
 }
+
+func leadingSpaces(text []byte) int { return len(text) - len(bytes.TrimLeft(text, " ")) }
