@@ -4,7 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -111,7 +111,7 @@ func (h *histogram) exemplify(v float64, traceID string, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.exemplars[h.bucket(v)] = &dto.Exemplar{
-		Label:     []*dto.LabelPair{{Name: proto.String("trace_id"), Value: proto.String(traceID)}},
+		Label:     []*dto.LabelPair{{Name: proto.String("trace_id"), Value: proto.String(strings.Clone(traceID))}}, // which is a piece of a record
 		Value:     proto.Float64(v),
 		Timestamp: timestamppb.New(at),
 	}
@@ -158,15 +158,12 @@ func (h *histogram) Write(out *dto.Metric) error {
 // spans returns native buckets as they are exported: runs of neighbours, and the
 // difference of each count to the one before.
 func spans(buckets map[int32]uint64) (list []*dto.BucketSpan, deltas []int64) {
-	indices := slices.Collect(maps.Keys(buckets))
-	sort.Slice(indices, func(i, j int) bool { return indices[i] < indices[j] })
 	var previous int64
 	var next int32
-	for _, index := range indices {
-		if n := int64(buckets[index]); true {
-			deltas = append(deltas, n-previous)
-			previous = n
-		}
+	for _, index := range slices.Sorted(maps.Keys(buckets)) {
+		n := int64(buckets[index])
+		deltas = append(deltas, n-previous)
+		previous = n
 		if len(list) == 0 || index != next {
 			list = append(list, &dto.BucketSpan{Offset: proto.Int32(index - next), Length: proto.Uint32(0)})
 		}
