@@ -82,10 +82,11 @@ func TestManifests(t *testing.T) {
 		}
 	}
 	for what, c := range map[string]struct{ got, want []string }{
-		"services": {services, []string{"aggregate", "detect", "enrich", "generate"}},
+		"services": {services, []string{"aggregate", "detect", "enrich", "generate", "learn"}},
 		"sources": {sources, []string{
 			"scored_transactions -> aggregate", "aggregate_partials -> aggregate", "transaction_labels -> aggregate",
 			"enriched_transactions -> detect", "transaction_labels -> detect", "financial_transactions -> enrich",
+			"scored_transactions -> learn", "transaction_labels -> learn", "learning_examples -> learn",
 		}},
 		"sinks": {sinks, []string{"dead-letters -> dead_letters"}},
 	} {

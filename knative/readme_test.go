@@ -62,8 +62,8 @@ func TestREADMECommands(t *testing.T) {
 			}
 		}
 	}
-	if len(manifests) != 4 {
-		t.Errorf("%d Services, want 4", len(manifests))
+	if len(manifests) != 5 {
+		t.Errorf("%d Services, want 5", len(manifests))
 	}
 	if diff := cmp.Diff(manifests, commands); diff != "" {
 		t.Errorf("manifests (-) and commands (+):\n%s", diff)

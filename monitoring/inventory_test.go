@@ -42,7 +42,7 @@ func (i inventory) addHistogram(name string, labels ...string) {
 }
 
 // functions of the system, which each export other metrics.
-var functions = []string{"generate", "enrich", "detect", "aggregate"}
+var functions = []string{"generate", "enrich", "detect", "aggregate", "learn"}
 
 // own returns the metrics of the functions, from what they describe and not from
 // a scrape: a vector has no series before its first child.

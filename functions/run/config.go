@@ -17,7 +17,7 @@ import (
 // Config is everything that can be set, all by environment variables. The tag
 // desc is the text of the README's table, which a test holds against this type.
 type Config struct {
-	Function string `envconfig:"FUNCTION" desc:"the function to run, when it is not named as an argument: generate, enrich, detect or aggregate"`
+	Function string `envconfig:"FUNCTION" desc:"the function to run, when it is not named as an argument: generate, enrich, detect, aggregate or learn"`
 
 	Port       int    `envconfig:"PORT" default:"8080" desc:"port of the HTTP server; Knative sets it"`
 	Host       string `envconfig:"HOST" desc:"address that the HTTP server listens on; empty is every address"`
@@ -108,7 +108,7 @@ func (Secret) GoString() string { return "***" }
 func (Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }
 
 // Functions that a process can run.
-var names = [...]string{"generate", "enrich", "detect", "aggregate"}
+var names = [...]string{"generate", "enrich", "detect", "aggregate", "learn"}
 
 // DefaultOf returns the default of an environment variable of [Config], "" when
 // it has none.
