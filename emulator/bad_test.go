@@ -13,6 +13,7 @@ import (
 // TestBadServices: each kind of bad service is said by its name, and the others go
 // on.
 func TestBadServices(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ const pythonEnv = "PYTHON"
 // TestPython: the example in Python, with the SDK of CloudEvents, beside the
 // pipeline. An anomaly becomes a case.
 func TestPython(t *testing.T) {
+	t.Parallel()
 	python := cmp.Or(os.Getenv(pythonEnv), "python3")
 	if out, err := exec.CommandContext(t.Context(), python, "-c", "import cloudevents.core.bindings.http").CombinedOutput(); err != nil {
 		t.Skipf("LEFT OUT: %s has not what knative/examples/python/requirements.txt names; %s names another: %v %s", python, pythonEnv, err, out)

@@ -254,6 +254,7 @@ func TestChanges(t *testing.T) {
 // TestWatchEventing: Brokers, Triggers, SinkBindings and PingSources are followed
 // too.
 func TestWatchEventing(t *testing.T) {
+	t.Parallel()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -301,6 +302,7 @@ func TestWatchEventing(t *testing.T) {
 // instances, which get any event and pass on those of each other's partitions.
 // Nothing is lost and nothing is there twice.
 func TestRollout(t *testing.T) {
+	t.Parallel()
 	manifests := t.TempDir()
 	if err := os.CopyFS(manifests, os.DirFS("../knative")); err != nil {
 		t.Fatal(err)
