@@ -197,13 +197,15 @@ func (f *Follower) Anomalies(n int) []Anomaly {
 
 // Lag returns how many offsets with records lie before the end of a topic and
 // not before the positions of one that reads it. Markers of transactions at the
-// end do not count, those in between do.
+// end do not count, those in between do. A partition without a position, of which
+// nothing has been read yet, does not count: where its reader will begin is not
+// known.
 func (f *Follower) Lag(topic string, positions map[int32]int64) int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var lag int64
-	for p, next := range f.mu.next[topic] {
-		lag += max(0, next-positions[p])
+	for p, position := range positions {
+		lag += max(0, f.mu.next[topic][p]-position)
 	}
 	return lag
 }

@@ -176,6 +176,9 @@ func TestFollower(t *testing.T) {
 			t.Errorf("lag of a reader at %d is %d, want %d", next, got, want)
 		}
 	}
+	if got := f.Lag("t", map[int32]int64{0: 0}); got != 4 {
+		t.Errorf("lag with a partition of which nothing is known is %d, want 4", got)
+	}
 	ends, err := stableEnds(t.Context(), kadm.NewClient(client), []string{"t"})
 	if err != nil || ends["t"][0] != 7 {
 		t.Errorf("ends %v, %v", ends, err)
