@@ -175,8 +175,11 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 	screen.Draw(nil)
 	var a *account.Account
 	if c.verify && err == nil {
-		// ctx has ended; the next Ctrl-C ends the process.
-		a, err = e.settle(context.WithoutCancel(ctx))
+		counting := ctx // a Ctrl-C ends the account
+		if ctx.Err() != nil {
+			counting = context.WithoutCancel(ctx) // the next one ends the process
+		}
+		a, err = e.settle(counting)
 	}
 	log.Info("stopping")
 	err = errors.Join(err, e.stop())

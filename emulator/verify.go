@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -28,6 +29,9 @@ func (e *emulator) settle(ctx context.Context) (*account.Account, error) {
 		Kafka: e.kafka, Begin: e.begin, Options: options, Busy: e.busy,
 		Progress: func(text string) { e.log.Info("waiting: " + text) },
 	})
+	if ctx.Err() != nil {
+		return nil, errors.New("the account was interrupted, so nothing is known of losses")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the account could not be made: %w", err)
 	}
