@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"datasurge/monitoring/dashboards"
@@ -107,7 +107,7 @@ func missing(all inventory, e parser.Expr) (problems []string) {
 				return nil
 			}
 			for _, m := range n.LabelMatchers {
-				if m.Name != labels.MetricName && !known[m.Name] {
+				if m.Name != model.MetricNameLabel && !known[m.Name] {
 					problems = append(problems, n.Name+" has no label "+m.Name)
 				}
 			}

@@ -57,7 +57,7 @@ func newHistogram(name, help string, bounds []float64, labels prometheus.Labels)
 		native: map[int32]uint64{},
 	}
 	for _, label := range slices.Sorted(maps.Keys(labels)) {
-		h.labels = append(h.labels, &dto.LabelPair{Name: proto.String(label), Value: proto.String(labels[label])})
+		h.labels = append(h.labels, &dto.LabelPair{Name: new(label), Value: new(labels[label])})
 	}
 	return h
 }
@@ -111,8 +111,8 @@ func (h *histogram) exemplify(v float64, traceID string, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.exemplars[h.bucket(v)] = &dto.Exemplar{
-		Label:     []*dto.LabelPair{{Name: proto.String("trace_id"), Value: proto.String(strings.Clone(traceID))}}, // which is a piece of a record
-		Value:     proto.Float64(v),
+		Label:     []*dto.LabelPair{{Name: new("trace_id"), Value: new(strings.Clone(traceID))}}, // which is a piece of a record
+		Value:     new(v),
 		Timestamp: timestamppb.New(at),
 	}
 }
@@ -131,20 +131,20 @@ func (h *histogram) Write(out *dto.Metric) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	d := &dto.Histogram{
-		SampleCount: proto.Uint64(h.count), SampleSum: proto.Float64(h.sum),
+		SampleCount: new(h.count), SampleSum: new(h.sum),
 		CreatedTimestamp: timestamppb.New(h.created),
-		Schema:           proto.Int32(schema), ZeroThreshold: proto.Float64(zeroThreshold), ZeroCount: proto.Uint64(h.zero),
+		Schema:           proto.Int32(schema), ZeroThreshold: new(zeroThreshold), ZeroCount: new(h.zero),
 	}
 	cumulative := uint64(0)
 	for i, bound := range h.bounds {
 		cumulative += h.counts[i]
 		d.Bucket = append(d.Bucket, &dto.Bucket{
-			CumulativeCount: proto.Uint64(cumulative), UpperBound: proto.Float64(bound), Exemplar: h.exemplars[i],
+			CumulativeCount: new(cumulative), UpperBound: new(bound), Exemplar: h.exemplars[i],
 		})
 	}
 	if e := h.exemplars[len(h.bounds)]; e != nil {
 		d.Bucket = append(d.Bucket, &dto.Bucket{
-			CumulativeCount: proto.Uint64(h.count), UpperBound: proto.Float64(math.Inf(1)), Exemplar: e,
+			CumulativeCount: new(h.count), UpperBound: new(math.Inf(1)), Exemplar: e,
 		})
 	}
 	d.PositiveSpan, d.PositiveDelta = spans(h.native)
@@ -165,7 +165,7 @@ func spans(buckets map[int32]uint64) (list []*dto.BucketSpan, deltas []int64) {
 		deltas = append(deltas, n-previous)
 		previous = n
 		if len(list) == 0 || index != next {
-			list = append(list, &dto.BucketSpan{Offset: proto.Int32(index - next), Length: proto.Uint32(0)})
+			list = append(list, &dto.BucketSpan{Offset: new(index - next), Length: proto.Uint32(0)})
 		}
 		*list[len(list)-1].Length++
 		next = index + 1

@@ -140,10 +140,6 @@ func counters(name, help string, labels prometheus.Labels, by ...string) *promet
 	return prometheus.NewCounterVec(prometheus.CounterOpts(opts(name, help, labels)), by)
 }
 
-func gauge(name, help string, labels prometheus.Labels) prometheus.Gauge {
-	return prometheus.NewGauge(prometheus.GaugeOpts(opts(name, help, labels)))
-}
-
 func gauges(name, help string, labels prometheus.Labels, by ...string) *prometheus.GaugeVec {
 	return prometheus.NewGaugeVec(prometheus.GaugeOpts(opts(name, help, labels)), by)
 }
