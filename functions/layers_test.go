@@ -72,7 +72,7 @@ var layers = map[string][]string{
 	"emulator/ownership":  {},
 	"emulator/service":    {"knative"},
 	"emulator/ping":       {"knative"},
-	"emulator/sample":     {"events", "functions/enrich/reference", "functions/window"},
+	"emulator/sample":     {"events", "functions/enrich/reference", "functions/model", "functions/outcome", "functions/window"},
 	"emulator/sink":       {"knative", "events", "events/kafkarecord"},
 	"emulator/source":     {"knative", "events", "events/kafkarecord", "emulator/dispatch"},
 	"emulator/status":     {"events", "events/kafkarecord"},

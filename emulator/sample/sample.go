@@ -10,6 +10,8 @@ import (
 
 	"datasurge/events"
 	"datasurge/functions/enrich/reference"
+	"datasurge/functions/model"
+	"datasurge/functions/outcome"
 	"datasurge/functions/window"
 )
 
@@ -52,6 +54,10 @@ var samples = []struct {
 	{"suppression", maker.suppression},
 	{"windowstart", maker.windowStart},
 	{"windowpanes", maker.windowPanes},
+	{"outcome", maker.outcome},
+	{"outcomes", maker.outcomes},
+	{"example", maker.example},
+	{"model", maker.model},
 	{"late", maker.late},
 	{"deadletter", maker.deadLetter},
 	{"watermark", maker.watermark},
@@ -191,6 +197,28 @@ func (m maker) windowStart() events.Event {
 
 func (maker) windowPanes() events.Event {
 	return events.NewWindowPanes(&events.WindowPanes{MerchantID: merchant, Panes: []byte{1}})
+}
+
+// outcome and example are between tasks of learn.
+func (m maker) outcome() events.Event {
+	data := fmt.Sprintf(`{"merchantId":%q,"time":%d,"known":%d,"kind":%d}`, merchant, m.now, m.now+minute, outcome.UsualFraud)
+	return table(m.id+"/outcome", events.TypeOutcome, merchant, "application/json", []byte(data))
+}
+
+func (m maker) example() events.Event {
+	data := fmt.Sprintf(`{"transactionId":%q,"known":%d,"fraud":true,"weight":1,"values":[133333.32,2]}`, m.id, m.now+minute)
+	return table(m.id+"/example", events.TypeExample, "model", "application/json", []byte(data))
+}
+
+func (m maker) outcomes() events.Event {
+	h := outcome.History{MerchantID: merchant}
+	h.Add(outcome.Outcome{Time: m.now, Known: m.now + minute, Kind: outcome.UsualFraud})
+	return table(merchant, events.TypeOutcomes, merchant, "application/json", h.Append(nil))
+}
+
+func (m maker) model() events.Event {
+	one := model.Model{Examples: 1000, Frauds: 10, Features: []string{"baseAmount"}, Borders: [][]float32{{100}}, Prior: -4.6}
+	return table(events.ModelKey, events.TypeModel, events.ModelKey, "application/json", one.At(m.now).Append(nil))
 }
 
 func (m maker) late() events.Event {

@@ -1,6 +1,7 @@
 package sample
 
 import (
+	"encoding/json"
 	"os"
 	"regexp"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"datasurge/functions/detect"
 	"datasurge/functions/detect/rules"
 	"datasurge/functions/enrich/reference"
+	"datasurge/functions/model"
+	"datasurge/functions/outcome"
 	"datasurge/functions/window"
 )
 
@@ -80,6 +83,10 @@ func TestValid(t *testing.T) {
 		"suppression": func(d []byte) error { return events.ParseSuppression(d, new(events.Suppression)) },
 		"windowstart": func(d []byte) error { return events.ParseWindowStart(d, new(events.WindowStart)) },
 		"windowpanes": func(d []byte) error { return events.ParseWindowPanes(d, new(events.WindowPanes)) },
+		"outcome":     isObject, // read by learn alone
+		"example":     isObject,
+		"outcomes":    func(d []byte) error { _, err := outcome.Parse(d); return err },
+		"model":       func(d []byte) error { _, err := model.Parse(d); return err },
 		"late":        func(d []byte) error { return events.ParseLate(d, new(events.Late)) },
 		"deadletter":  func(d []byte) error { return events.ParseDeadLetter(d, new(events.DeadLetter)) },
 		"watermark":   func([]byte) error { return nil }, // has no data
@@ -100,6 +107,8 @@ func TestValid(t *testing.T) {
 		}
 	}
 }
+
+func isObject(data []byte) error { return json.Unmarshal(data, new(map[string]any)) }
 
 func TestUnknown(t *testing.T) {
 	if _, err := New("nothing", id, time.Now()); err == nil {
