@@ -71,12 +71,13 @@ func binOf(borders []float32, x float32) uint8 {
 	return uint8(low)
 }
 
+// leaf is the number of the leaf. It has no branches, which a processor could only
+// guess: the difference of two bytes is negative where the answer is no.
 func (t *Tree) leaf(b *bins) int {
 	leaf := 0
 	for i, s := range t.Splits {
-		if b[s.Feature] >= s.Bin {
-			leaf |= 1 << i
-		}
+		no := (uint32(b[s.Feature]) - uint32(s.Bin)) >> 31
+		leaf |= int(no^1) << (i & 7)
 	}
 	return leaf
 }
