@@ -147,6 +147,9 @@ func TestEarlyLabelsAreHeld(t *testing.T) {
 		}
 	}
 	f.restart()
+	if f.tick(t); len(f.observer.take()) > 0 || len(f.Take(events.TopicLate)) > 0 {
+		t.Error("a label was judged while its transaction could still come")
+	}
 	f.step(t, first)
 	f.observer.take()
 	f.Marks[events.TopicEnriched] = day0 + 1
