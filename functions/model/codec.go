@@ -105,6 +105,7 @@ func Parse(data []byte) (*Model, error) {
 	if err := m.check(d.Format); err != nil {
 		return nil, fmt.Errorf("read a model: %w", err)
 	}
+	m.prepare()
 	return m, nil
 }
 

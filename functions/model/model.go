@@ -35,6 +35,26 @@ type Model struct {
 	Borders  [][]float32 // by feature, ascending; a value is in the bin of the number of borders that are not above it
 	Prior    float64     // logit before any tree
 	Trees    []Tree
+
+	plan plan
+}
+
+// plan is the trees in the order in which a score reads them, without the pointers
+// between them, which take longer than the sums.
+type plan struct {
+	depths []uint8
+	splits []Split
+	leaves []float64
+}
+
+// prepare makes the plan. It is called once, before the model is handed out.
+func (m *Model) prepare() {
+	m.plan = plan{}
+	for _, t := range m.Trees {
+		m.plan.depths = append(m.plan.depths, uint8(len(t.Splits)))
+		m.plan.splits = append(m.plan.splits, t.Splits...)
+		m.plan.leaves = append(m.plan.leaves, t.Leaves...)
+	}
 }
 
 // Tree asks one question for each of its splits, the same ones whatever the
@@ -71,11 +91,11 @@ func binOf(borders []float32, x float32) uint8 {
 	return uint8(low)
 }
 
-// leaf is the number of the leaf. It has no branches, which a processor could only
+// leafOf is the number of the leaf. It has no branches, which a processor could only
 // guess: the difference of two bytes is negative where the answer is no.
-func (t *Tree) leaf(b *bins) int {
+func leafOf(splits []Split, b *bins) int {
 	leaf := 0
-	for i, s := range t.Splits {
+	for i, s := range splits {
 		no := (uint32(b[s.Feature]) - uint32(s.Bin)) >> 31
 		leaf |= int(no^1) << (i & 7)
 	}
@@ -87,9 +107,10 @@ func (t *Tree) leaf(b *bins) int {
 func (m *Model) Score(v []float32) float64 {
 	b := m.bins(v)
 	logit := m.Prior
-	for i := range m.Trees {
-		t := &m.Trees[i]
-		logit += t.Leaves[t.leaf(&b)]
+	splits, leaves := m.plan.splits, m.plan.leaves
+	for _, depth := range m.plan.depths {
+		logit += leaves[leafOf(splits[:depth], &b)]
+		splits, leaves = splits[depth:], leaves[1<<depth:]
 	}
 	return 1 / (1 + math.Exp(-logit))
 }
@@ -102,7 +123,7 @@ func (m *Model) Contributions(v []float32) []float64 {
 	sums := make([]float64, len(m.Features))
 	for i := range m.Trees {
 		t := &m.Trees[i]
-		leaf := t.leaf(&b)
+		leaf := leafOf(t.Splits, &b)
 		before := t.mean(0, 0)
 		for known, s := range t.Splits {
 			after := t.mean(leaf, known+1)

@@ -138,7 +138,7 @@ func TestParseReadsWhatAppendWrote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(m, got); diff != "" {
+	if diff := cmp.Diff(m, got, cmp.AllowUnexported(Model{}, plan{})); diff != "" {
 		t.Error(diff)
 	}
 }

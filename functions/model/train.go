@@ -61,6 +61,7 @@ func Train(e *Examples, p Params) (*Model, error) {
 		m.Trees = append(m.Trees, tree)
 	}
 	m.Version = m.version()
+	m.prepare()
 	return m, nil
 }
 
