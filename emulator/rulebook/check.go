@@ -10,32 +10,14 @@ import (
 
 // Checked is what was found out about a file of rules.
 type Checked struct {
-	Rules     []*rules.Compiled
-	Documents [][]byte // the text of each of Rules
-	Refused   []error  // one *rules.InvalidError for each document that is no good rule
+	Rules   []*rules.Compiled
+	Refused []error // one *rules.InvalidError for each document that is no good rule
 }
 
 // Check compiles the rules of a file.
 func Check(compiler *rules.Compiler, file []byte) Checked {
 	var checked Checked
-	for _, document := range rules.Split(file) {
-		rule, err := compiler.CompileDocument(document)
-		if err == nil {
-			for _, other := range checked.Rules {
-				if other.ID == rule.ID {
-					err = &rules.InvalidError{ID: rule.ID, Problems: []rules.Problem{
-						{Line: document.Line, Text: "id: another rule of the file has it"},
-					}}
-				}
-			}
-		}
-		if err != nil {
-			checked.Refused = append(checked.Refused, err)
-			continue
-		}
-		checked.Rules = append(checked.Rules, rule)
-		checked.Documents = append(checked.Documents, document.Text)
-	}
+	checked.Rules, checked.Refused = compiler.CompileAll(file)
 	if len(checked.Rules)+len(checked.Refused) == 0 {
 		checked.Refused = []error{errors.New("there is no rule in it")}
 	}

@@ -105,11 +105,8 @@ func (r *Rules) History(id string) ([]Version, error) {
 		return list, nil
 	}
 	if r.Set.BuiltIn(id) {
-		for _, d := range rules.Split(detect.BuiltInRules()) {
-			if bytes.Contains(d.Text, []byte("id: "+id+"\n")) {
-				return []Version{{ID: id, Version: r.inForce(id).Version, Document: d.Text, InForce: true}}, nil
-			}
-		}
+		rule := r.inForce(id)
+		return []Version{{ID: id, Version: rule.Version, Document: rule.Text, InForce: true}}, nil
 	}
 	return nil, fmt.Errorf("there is no rule %q; emulator rules list shows those that there are", id)
 }
@@ -145,16 +142,16 @@ func (b *Book) Apply(ctx context.Context, c *Checked) ([]Outcome, error) {
 		}
 		var faults []error
 		var changes []rules.Change
-		for i, rule := range c.Rules {
+		for _, rule := range c.Rules {
 			outcome, err := have.judge(rule)
 			if err != nil {
 				faults = append(faults, err)
 				continue
 			}
 			outcomes = append(outcomes, outcome)
-			t.putRule(&outcome, c.Documents[i])
+			t.putRule(&outcome)
 			if outcome.write {
-				changes = append(changes, rules.Change{ID: rule.ID, Document: c.Documents[i]})
+				changes = append(changes, rules.Change{ID: rule.ID, Document: rule.Text})
 			}
 		}
 		_, beyond := have.Set.With(changes)
@@ -215,12 +212,12 @@ func taken(rule *rules.Compiled, format string, args ...any) error {
 }
 
 // putRule writes a rule to where it has to be.
-func (t *tables) putRule(o *Outcome, text []byte) {
+func (t *tables) putRule(o *Outcome) {
 	e := events.Event{
 		ID: rules.HistoryKey(o.Rule.ID, o.Rule.Version), Type: events.TypeRule, Subject: o.Rule.ID,
-		DataContentType: "application/yaml", Data: text,
+		DataContentType: "application/yaml", Data: o.Rule.Text,
 	}
-	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
+	if bytes.HasPrefix(bytes.TrimSpace(o.Rule.Text), []byte("{")) {
 		e.DataContentType = "application/json"
 	}
 	if o.record {

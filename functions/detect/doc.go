@@ -116,7 +116,8 @@
 //
 // Of a merchant each task counts what its own customers bought there, and
 // publishes it on Tick to the table detection_windows, from where the others add
-// it to their own: what is a second old counts everywhere.
+// it to their own: what is a second old counts everywhere. A merchant's records
+// stay as long as rules ask for such windows.
 //
 // A window misses what came before a rule asked for it. It is exact for a
 // transaction when the begin of its oldest pane is later than all that the task

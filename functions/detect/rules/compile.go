@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -37,6 +38,8 @@ type Compiled struct {
 	Metered bool
 	// Own are the windows of the rule's own.
 	Own []NamedWindow
+	// Text is the document.
+	Text []byte
 
 	program cel.Program
 	reason  []reasonPart
@@ -147,12 +150,12 @@ func hasMacro(present func(name string) (string, bool)) cel.Macro {
 func (c *Compiler) Compile(data []byte) (*Compiled, error) { return c.compile(data, 0) }
 
 // CompileAll reads a YAML file of several documents. It returns the rules that
-// are good and one [*InvalidError] for each that is not.
+// are good and one [*InvalidError] for each that is not, with places in the file.
 func (c *Compiler) CompileAll(file []byte) ([]*Compiled, []error) {
 	var good []*Compiled
 	var refused []error
 	for _, document := range Split(file) {
-		rule, err := c.CompileDocument(document)
+		rule, err := c.compile(document.Text, document.Line-1)
 		switch {
 		case err != nil:
 			refused = append(refused, err)
@@ -164,10 +167,6 @@ func (c *Compiler) CompileAll(file []byte) ([]*Compiled, []error) {
 	}
 	return good, refused
 }
-
-// CompileDocument is Compile for a part of a file: problems are placed in the
-// file.
-func (c *Compiler) CompileDocument(d Document) (*Compiled, error) { return c.compile(d.Text, d.Line-1) }
 
 func (c *Compiler) checkSize(id string, data []byte) error {
 	if len(data) > c.limits.DocumentBytes {
@@ -187,7 +186,7 @@ func (c *Compiler) compile(data []byte, offset int) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Compiled{Rule: src.rule}
+	r := &Compiled{Rule: src.rule, Text: bytes.Clone(data)} // data may be a piece of much more
 	bad := &report{InvalidError{ID: r.ID}, &src}
 	for _, field := range src.missing {
 		bad.add(field, "%s: missing; it is what the rule adds to the score, 0 to 1", field)

@@ -153,15 +153,6 @@ func (l *Lists) Version() string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// Len is the number of entries, suppressions included.
-func (l *Lists) Len() int {
-	n := len(l.suppressed)
-	for i := range l.entries {
-		n += len(l.entries[i])
-	}
-	return n
-}
-
 // Allowed reports whether value is in the list allow at now, ms since the epoch.
 func (l *Lists) Allowed(value string, now int64) bool { return l.has(allowList, value, now) }
 
