@@ -4,6 +4,7 @@
 //
 //	emulator run        everything; see emulator run -h
 //	emulator bench      measure the functions
+//	emulator backtest   measure detection
 //	emulator invoke     send an event to a function
 //	emulator sample     a valid event of any type
 //	emulator tail       the records of a topic, decoded
