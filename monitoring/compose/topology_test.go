@@ -94,22 +94,24 @@ func TestTopology(t *testing.T) {
 	}
 }
 
-// checkTopics holds the topics against the manifests.
+// checkTopics holds the topics against the manifests. A broker may hear of a topic a
+// little later than the one that whoever made it has asked.
 func checkTopics(t *testing.T, cluster *kafkatest.Cluster) {
 	t.Helper()
 	set, err := knative.Default()
 	if err != nil {
 		t.Fatal(err)
 	}
-	topics, err := kadm.NewClient(cluster.Client(t)).ListTopics(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range set.Topics {
-		if got := topics[want.Topic].Partitions; len(got) != want.Partitions || got.NumReplicas() != want.Replicas {
-			t.Errorf("%s: %d partitions, %d replicas; want %d and %d", want.Topic, len(got), got.NumReplicas(), want.Partitions, want.Replicas)
+	admin := kadm.NewClient(cluster.Client(t))
+	eventually(t, "every topic is there", func() error {
+		topics, err := admin.ListTopics(t.Context())
+		for _, want := range set.Topics {
+			if got := topics[want.Topic].Partitions; len(got) != want.Partitions || got.NumReplicas() != want.Replicas {
+				err = errors.Join(err, fmt.Errorf("%s: %d partitions, %d replicas; want %d and %d", want.Topic, len(got), got.NumReplicas(), want.Partitions, want.Replicas))
+			}
 		}
-	}
+		return err
+	})
 }
 
 // checkMemoryUsed holds what the processes have needed against the limits of their
