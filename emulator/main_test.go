@@ -499,7 +499,7 @@ func TestKill(t *testing.T) {
 	var info datadir.Info
 	eventually(t, "records in "+events.TopicScored, nil, func() bool {
 		info, err = datadir.ReadInfo(dir)
-		return err == nil && len(info.Services) == 4 && len(ids(t, info.Kafka, events.TopicScored)) > 500
+		return err == nil && len(info.Services) == 5 && len(ids(t, info.Kafka, events.TopicScored)) > 500
 	})
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
