@@ -492,6 +492,7 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
+		cmd.Process.Kill()
 		if t.Failed() {
 			t.Logf("killed emulator:\n%s", content(t, out))
 		}
