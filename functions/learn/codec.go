@@ -71,6 +71,17 @@ func codecs(features int) map[byte]step.Codec {
 			},
 			Parse: parser(func(r *reader) any { return trained{midnight: r.varint(), frauds: int(r.varint())} }),
 		},
+		kindThinning: {
+			Append: func(dst []byte, v any) []byte {
+				t := v.(thinning)
+				return binary.AppendVarint(binary.AppendVarint(append(dst, version), int64(t.level)), t.relaxed)
+			},
+			Parse: parser(func(r *reader) any {
+				level := r.varint()
+				r.broken = r.broken || level < 0 || level > mostThinning
+				return thinning{uint(level), r.varint()}
+			}),
+		},
 	}
 }
 

@@ -9,9 +9,11 @@
 //	                                   all under one key) ──▶ train ──▶ detection_models
 //
 // Joining is by customer, as both inputs are keyed: the features of a transaction
-// are kept until its label comes, six weeks at most. What a label says goes to the
-// owner of the merchant, who keeps the merchant's history (package outcome), and,
-// for all frauds and one in twenty of the others, to the one task that trains.
+// are kept until its label comes, six weeks at most; when more than 200,000 wait in
+// one task, only a half of all transactions is learnt from, or a quarter, and so on.
+// What a label says goes to the owner of the merchant, who keeps the merchant's
+// history (package outcome), and, for all frauds and one in twenty of the others,
+// to the one task that trains.
 //
 // # When a model is trained
 //

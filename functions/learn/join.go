@@ -1,7 +1,6 @@
 package learn
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -15,12 +14,11 @@ import (
 // the features that the transaction was scored by.
 type joiner struct {
 	config *Config
-	places map[string]int     // of the features
-	days   map[int64][]string // keys of what waits, by day of the transaction
-	oldest int64              // transactions before are not waited for
-	key    []byte
-	t      events.Scored
-	l      events.Label
+	places map[string]int // of the features
+	waiting
+	key []byte
+	t   events.Scored
+	l   events.Label
 }
 
 // pending is a transaction that waits for its label.
@@ -39,7 +37,7 @@ type early struct {
 const ratioFeature = "usualRatio"
 
 func newJoiner(config *Config) joiner {
-	j := joiner{config: config, places: map[string]int{}, days: map[int64][]string{}, oldest: step.MinWatermark}
+	j := joiner{config: config, places: map[string]int{}, waiting: newWaiting(config.MostWaiting)}
 	for i, name := range config.Features {
 		j.places[name] = i
 	}
@@ -51,14 +49,6 @@ func (j *joiner) keyOf(kind byte, time int64, id string) []byte {
 	return j.key
 }
 
-// keep remembers to forget key.
-func (j *joiner) keep(key []byte, time int64) {
-	d := floorDay(time)
-	j.days[d] = append(j.days[d], string(key))
-}
-
-func (j *joiner) restore(key []byte) { j.keep(key, step.KeyTime(key[:9])) }
-
 // scored takes a transaction.
 func (j *joiner) scored(tx step.Tx, e *events.Event) error {
 	t := &j.t
@@ -67,6 +57,9 @@ func (j *joiner) scored(tx step.Tx, e *events.Event) error {
 	}
 	if err := tx.Observe(t.Time); err != nil {
 		return err
+	}
+	if j.leftOut(t.TransactionID, t.Time) {
+		return nil
 	}
 	p := &pending{merchant: strings.Clone(t.MerchantID), ratio: 1, values: make([]float32, len(j.config.Features))}
 	for _, f := range t.Features {
@@ -78,7 +71,7 @@ func (j *joiner) scored(tx step.Tx, e *events.Event) error {
 		}
 	}
 	if waiting, ok := tx.Get(j.keyOf(kindEarly, t.Time, t.TransactionID)).(*early); ok {
-		tx.Delete(j.key)
+		j.end(tx, j.key)
 		j.join(tx, t.TransactionID, t.Time, p, waiting)
 		return nil
 	}
@@ -87,7 +80,7 @@ func (j *joiner) scored(tx step.Tx, e *events.Event) error {
 	}
 	key := j.keyOf(kindPending, t.Time, t.TransactionID)
 	tx.Put(key, p)
-	j.keep(key, t.Time)
+	j.add(tx, key)
 	return nil
 }
 
@@ -100,9 +93,12 @@ func (j *joiner) label(tx step.Tx, e *events.Event) error {
 	if err := tx.Observe(l.LabelTime); err != nil {
 		return err
 	}
+	if j.leftOut(l.TransactionID, l.TransactionTime) {
+		return nil
+	}
 	label := &early{known: l.LabelTime, fraud: l.Fraud}
 	if p, ok := tx.Get(j.keyOf(kindPending, l.TransactionTime, l.TransactionID)).(*pending); ok {
-		tx.Delete(j.key)
+		j.end(tx, j.key)
 		j.join(tx, l.TransactionID, l.TransactionTime, p, label)
 		return nil
 	}
@@ -114,7 +110,7 @@ func (j *joiner) label(tx step.Tx, e *events.Event) error {
 		return nil // the first label counts
 	}
 	tx.Put(key, label)
-	j.keep(key, l.TransactionTime)
+	j.add(tx, key)
 	return nil
 }
 
@@ -131,28 +127,4 @@ func (j *joiner) join(tx step.Tx, id string, time int64, p *pending, l *early) {
 		weight = j.config.GenuineShare
 	}
 	emit(tx, events.TypeExample, id+"/example", trainerKey, l.known, exampleEvent{id, l.known, l.fraud, weight, p.values})
-}
-
-// forget deletes what has waited too long.
-func (j *joiner) forget(tx step.Tx) {
-	mark := tx.Watermark()
-	if mark == step.MinWatermark || floorDay(mark-memory) <= j.oldest {
-		return
-	}
-	j.oldest = floorDay(mark - memory)
-	var gone []int64
-	for d := range j.days {
-		if d < j.oldest {
-			gone = append(gone, d)
-		}
-	}
-	slices.Sort(gone)
-	for _, d := range gone {
-		for _, key := range j.days[d] {
-			if tx.Get([]byte(key)) != nil {
-				tx.Delete([]byte(key))
-			}
-		}
-		delete(j.days, d)
-	}
 }

@@ -30,6 +30,9 @@ type Config struct {
 	Growth float64
 	// MostExamples bounds the examples; the oldest are forgotten.
 	MostExamples int
+	// MostWaiting bounds the transactions that wait for their labels, in each
+	// task: beyond, only a part of all transactions is learnt from.
+	MostWaiting int
 }
 
 // DefaultConfig returns the documented defaults. They were chosen on the Fraud
@@ -46,6 +49,7 @@ func DefaultConfig() Config {
 		LeastFrauds:  20,
 		Growth:       1.1,
 		MostExamples: 200_000,
+		MostWaiting:  200_000,
 	}
 }
 
@@ -54,9 +58,9 @@ func (c *Config) validate() error {
 	if len(c.Features) == 0 || len(c.Features) > model.MaxFeatures {
 		faults = append(faults, fmt.Errorf("%d features: want 1 to %d", len(c.Features), model.MaxFeatures))
 	}
-	if c.GenuineShare < 1 || c.LeastFrauds < 1 || !(c.Growth > 1) || c.MostExamples < 1000 {
-		faults = append(faults, fmt.Errorf("one in %d genuine, %d frauds at least, growth %v, %d examples at most: want 1, 1, above 1 and 1000 or more",
-			c.GenuineShare, c.LeastFrauds, c.Growth, c.MostExamples))
+	if c.GenuineShare < 1 || c.LeastFrauds < 1 || !(c.Growth > 1) || c.MostExamples < 1000 || c.MostWaiting < 1000 {
+		faults = append(faults, fmt.Errorf("one in %d genuine, %d frauds at least, growth %v, %d examples at most, %d waiting at most: want 1, 1, above 1, 1000 and 1000 or more",
+			c.GenuineShare, c.LeastFrauds, c.Growth, c.MostExamples, c.MostWaiting))
 	}
 	return errors.Join(faults...)
 }
@@ -92,6 +96,7 @@ const (
 	kindMerchant                         // *merchant: its id
 	kindExample                          // *example: when it was known, and id of the transaction
 	kindTrained                          // trained; no more key
+	kindThinning                         // thinning; no more key
 )
 
 const (
@@ -125,6 +130,8 @@ func newFunction(config Config, task step.Task) *function {
 			f.trainer.examples = append(f.trainer.examples, value.(*example))
 		case kindTrained:
 			f.trainer.last = value.(trained)
+		case kindThinning:
+			f.joiner.thin = value.(thinning)
 		}
 	}
 	return f

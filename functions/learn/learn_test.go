@@ -351,6 +351,41 @@ func TestExamplesAreBounded(t *testing.T) {
 	}
 }
 
+// What waits for labels is bounded, over restarts too, and labels of transactions
+// that are left out do not pile up instead.
+func TestWhatWaitsIsBounded(t *testing.T) {
+	config := smallConfig()
+	config.MostWaiting, config.GenuineShare = 1000, 1
+	h := newHarness(t, config, 1)
+	count := func() map[byte]int {
+		kinds := map[byte]int{}
+		for key := range h.tasks[0].State() {
+			kinds[key[0]]++
+		}
+		return kinds
+	}
+	all := history(4, 2000) // no label comes before all transactions
+	for i := range all {
+		if i%500 == 0 {
+			h.tick(all[i].at)
+			h.restart()
+		}
+		if err := h.step(&all[i].event); err != nil {
+			t.Fatal(err)
+		}
+		if i%200 == 0 && count()[kindPending] > config.MostWaiting {
+			t.Fatalf("%d wait, want %d at most", count()[kindPending], config.MostWaiting)
+		}
+	}
+	kinds := count()
+	if kinds[kindPending] != 0 || kinds[kindEarly] != 0 {
+		t.Errorf("when all labels have come, %d transactions and %d labels wait", kinds[kindPending], kinds[kindEarly])
+	}
+	if n := kinds[kindExample]; n < config.MostWaiting/3 || n > config.MostWaiting {
+		t.Errorf("%d examples of 8000 transactions, want about half to all of %d", n, config.MostWaiting)
+	}
+}
+
 func TestEventsOfAnotherConfigurationAreRefused(t *testing.T) {
 	h := newHarness(t, smallConfig(), 1)
 	for _, e := range []events.Event{
@@ -374,6 +409,7 @@ func TestCodecsRefuse(t *testing.T) {
 		kindMerchant: &merchant{History: outcome.History{MerchantID: "m", Outcomes: []outcome.Outcome{{Time: 1, Known: 2}}}, unsent: true},
 		kindExample:  &example{"t", day0, true, 20, []float32{1, 2}},
 		kindTrained:  trained{day0, 17},
+		kindThinning: thinning{3, day0},
 	} {
 		codec := codecs(2)[kind]
 		data := codec.Append(nil, v)
