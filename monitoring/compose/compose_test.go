@@ -271,7 +271,7 @@ func checkFunctionsKnowTheirVariables(t *testing.T, p *types.Project) {
 
 func TestTheFunctionsOfThePipeline(t *testing.T) {
 	p := load(t, nil, base)
-	for name, instances := range map[string]int{"generate": 1, "enrich": 1, "detect": 2, "aggregate": 1} {
+	for name, instances := range map[string]int{"generate": 1, "enrich": 1, "detect": 2, "aggregate": 1, "learn": 1} {
 		s := p.Services[name]
 		if !slices.Equal(s.Command, []string{name}) || s.GetScale() != instances || *s.Environment["TRANSPORT"] != "kafka" {
 			t.Errorf("%s: command %v, %d instances, %v", name, s.Command, s.GetScale(), s.Environment)
