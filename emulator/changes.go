@@ -71,8 +71,7 @@ func changes(was, is *knative.Set) []change {
 func objects(set *knative.Set) map[string]declared {
 	found := make(map[string]declared)
 	fields := reflect.ValueOf(set).Elem()
-	for i := range fields.NumField() {
-		list := fields.Field(i)
+	for _, list := range fields.Fields() {
 		if list.Kind() != reflect.Slice || list.Type().Elem().Kind() != reflect.Pointer || list.Type().Elem().Elem().Kind() != reflect.Struct {
 			continue
 		}

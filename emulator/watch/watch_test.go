@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,10 +77,10 @@ func TestStill(t *testing.T) {
 		begin := time.Now()
 		const writes = 20
 		go func() {
-			text := ""
+			var text strings.Builder
 			for range writes {
-				text += "x"
-				write(t, path, text)
+				text.WriteString("x")
+				write(t, path, text.String())
 				time.Sleep(Every)
 			}
 		}()

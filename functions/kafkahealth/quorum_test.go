@@ -70,11 +70,12 @@ func TestQuorum(t *testing.T) {
 			var got, want []string
 			for _, family := range families {
 				for _, m := range family.Metric {
-					name := family.GetName()
+					var name strings.Builder
+					name.WriteString(family.GetName())
 					for _, l := range m.Label {
-						name += fmt.Sprintf("{%s=%q}", l.GetName(), l.GetValue())
+						fmt.Fprintf(&name, "{%s=%q}", l.GetName(), l.GetValue())
 					}
-					got = append(got, fmt.Sprint(name, " ", m.GetGauge().GetValue()))
+					got = append(got, fmt.Sprint(name.String(), " ", m.GetGauge().GetValue()))
 				}
 			}
 			for line := range strings.Lines(strings.TrimSpace(test.want)) {

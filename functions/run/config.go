@@ -114,8 +114,8 @@ var names = [...]string{"generate", "enrich", "detect", "aggregate", "learn"}
 // it has none.
 func DefaultOf(variable string) string {
 	t := reflect.TypeFor[Config]()
-	for i := range t.NumField() {
-		if tag := t.Field(i).Tag; tag.Get("envconfig") == variable {
+	for field := range t.Fields() {
+		if tag := field.Tag; tag.Get("envconfig") == variable {
 			return tag.Get("default")
 		}
 	}

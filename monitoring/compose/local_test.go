@@ -52,7 +52,7 @@ func newMachine(t *testing.T, project *types.Project) *machine {
 	var names, ends []string
 	for _, s := range services(project) {
 		names = append(names, regexp.QuoteMeta(s.Name))
-		for _, listener := range strings.Split(environment(&s)["KAFKA_LISTENERS"], ",") {
+		for listener := range strings.SplitSeq(environment(&s)["KAFKA_LISTENERS"], ",") {
 			if _, port, ok := strings.Cut(listener, "://:"); ok {
 				ends = append(ends, s.Name+":"+port)
 			}
@@ -191,7 +191,7 @@ func (m *machine) kafkaNodes() []string {
 func (m *machine) listener(t *testing.T, service, name string) string {
 	t.Helper()
 	s := m.project.Services[service]
-	for _, l := range strings.Split(environment(&s)["KAFKA_ADVERTISED_LISTENERS"], ",") {
+	for l := range strings.SplitSeq(environment(&s)["KAFKA_ADVERTISED_LISTENERS"], ",") {
 		if address, ok := strings.CutPrefix(m.here(service, l), name+"://"); ok {
 			return address
 		}
