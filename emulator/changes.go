@@ -27,14 +27,6 @@ type change struct{ was, is declared }
 func (c change) added() bool   { return c.was.object == nil }
 func (c change) removed() bool { return c.is.object == nil }
 
-// object is the one that there is, the new one when there are both.
-func (c change) object() declared {
-	if c.removed() {
-		return c.was
-	}
-	return c.is
-}
-
 // String says what happens to the object.
 func (c change) String() string {
 	switch {

@@ -42,7 +42,7 @@ func runLists(ctx context.Context, args []string, out *os.File, _ io.Writer) err
 		return err
 	}
 	if name != "show" && len(rest) < 2 {
-		return fmt.Errorf("which list, and which values? emulator lists %s LIST VALUE...", name)
+		return fmt.Errorf("which list, and which values? Say emulator lists %s LIST VALUE [VALUE...]", name)
 	}
 	if name == "show" && len(rest) > 1 {
 		return fmt.Errorf("emulator lists show takes one list, not %d", len(rest))

@@ -46,15 +46,14 @@ type fakeProcess struct {
 	ended   chan struct{}
 	once    sync.Once
 
-	mu      sync.Mutex
-	active  int
-	served  int
-	most    int       // that were active at a time
-	termed  time.Time // when SIGTERM came
-	killed  time.Time
-	exited  time.Time
-	err     error
-	earlier int // requests before it listened
+	mu     sync.Mutex
+	active int
+	served int
+	most   int       // that were active at a time
+	termed time.Time // when SIGTERM came
+	killed time.Time
+	exited time.Time
+	err    error
 }
 
 func (m *fakeMachine) port() (int, error) {
