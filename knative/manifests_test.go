@@ -86,7 +86,6 @@ func TestManifests(t *testing.T) {
 		"sources": {sources, []string{
 			"scored_transactions -> aggregate", "aggregate_partials -> aggregate", "transaction_labels -> aggregate",
 			"enriched_transactions -> detect", "transaction_labels -> detect", "financial_transactions -> enrich",
-			"scored_transactions -> learn", "transaction_labels -> learn", "learning_examples -> learn",
 		}},
 		"sinks": {sinks, []string{"dead-letters -> dead_letters"}},
 	} {
