@@ -103,28 +103,13 @@ func (s *scorer) values(v *vector, into []float32) []float32 {
 	return into
 }
 
-// appendExplanation appends the features that raised the score most, in words, at
-// most three.
+// appendExplanation appends the features that raised the score most, in words.
 func (s *scorer) appendExplanation(dst []byte, v *vector) []byte {
-	type part struct {
-		feature feature
-		logit   float64
-	}
-	var parts []part
+	var parts []term
 	for i, logit := range s.Contributions(s.values(v, nil)) {
-		parts = append(parts, part{s.places[i], logit})
+		parts = append(parts, term{s.places[i], logit})
 	}
-	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(b.logit, a.logit) })
-	for i, p := range parts[:min(3, len(parts))] {
-		if p.logit <= 0 {
-			break
-		}
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
-		dst = appendTerm(dst, p.feature, v)
-	}
-	return dst
+	return appendLargest(dst, parts, v)
 }
 
 // appendMerchantTerm is appendTerm for what is known of the merchant.

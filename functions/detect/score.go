@@ -86,12 +86,17 @@ func combine(score float64, weights ...float64) float64 {
 	return roundScore(1 - doubt)
 }
 
-// appendExplanation appends the largest summands of the score in words, at most
-// three.
+// appendExplanation appends the largest summands of the score in words.
 func appendExplanation(dst []byte, v *vector) []byte {
 	summands := terms(v)
-	slices.SortStableFunc(summands[:], func(a, b term) int { return cmp.Compare(b.logit, a.logit) })
-	for i, t := range summands[:3] {
+	return appendLargest(dst, summands[:], v)
+}
+
+// appendLargest sorts summands and appends the largest ones in words, at most
+// three, and only what raised the score.
+func appendLargest(dst []byte, summands []term, v *vector) []byte {
+	slices.SortStableFunc(summands, func(a, b term) int { return cmp.Compare(b.logit, a.logit) })
+	for i, t := range summands[:min(3, len(summands))] {
 		if t.logit <= 0 {
 			break
 		}
