@@ -38,7 +38,7 @@ func TestCopiesAreCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if dir == "" {
-		t.Skipf("LEFT OUT: nothing to compare the copies in testdata with: %s is not set", dirEnv)
+		t.Skipf("%s is not set: there is nothing to compare the copies in testdata with", dirEnv)
 	}
 	lines, err := Differences(os.DirFS("testdata"), os.DirFS(dir))
 	if err != nil {
