@@ -211,6 +211,7 @@ func TestStoryOfOne(t *testing.T) {
 
 // TestReset deletes a data directory, and topics and groups of another Kafka.
 func TestReset(t *testing.T) {
+	t.Parallel() // it waits for sessions to time out
 	dir := filepath.Join(t.TempDir(), "data")
 	r := launch(t, dir, "--profile", "none")
 	r.close()

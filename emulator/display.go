@@ -86,7 +86,7 @@ func (d *display) snapshot() *status.Snapshot {
 	records, outputs := d.e.follower.Records(), d.e.follower.Outputs()
 	s := &status.Snapshot{
 		Elapsed: now.Sub(d.e.started), HTTP: d.e.baseURL, Kafka: strings.Join(d.e.kafkaAddr, ","),
-		Pace:      d.e.config.pace,
+		Pace:      d.e.config.pace.String(),
 		Anomalies: d.e.follower.Anomalies(shownAnomalies),
 	}
 	set, services, sources := d.e.running()

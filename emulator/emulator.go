@@ -384,7 +384,7 @@ func (e *emulator) startSource(ctx context.Context, s *knative.KafkaSource) erro
 func (e *emulator) openSource(ctx context.Context, s *knative.KafkaSource, spec source.Spec) error {
 	d, err := source.Open(ctx, source.Config{
 		Spec: spec, Kafka: e.kafka, Alone: e.embedded(),
-		Pace: e.config.pace, Transport: e.strike(s.Name, e.routes.mesh(dispatch.NewTransport(e.config.pace, nil))), Logger: e.log,
+		Pace: e.config.pace.times, Transport: e.strike(s.Name, e.routes.mesh(dispatch.NewTransport(e.config.pace.times, nil))), Logger: e.log,
 	})
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/emulator/datadir"
+	"datasurge/emulator/golden"
 	"datasurge/events"
 )
 
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 	case os.Getenv(asMain) != "":
 		main()
 	}
-	os.Exit(m.Run())
+	os.Exit(golden.Main(m))
 }
 
 // output is a file that a command writes to and a test reads.
@@ -114,7 +115,9 @@ func TestErrors(t *testing.T) {
 		{"bad profile", []string{"run", "--profile", "fast"}, []string{`--profile "fast"`, "live"}},
 		{"speed of live", []string{"run", "--speed", "3600"}, []string{"--speed", "--profile handbook"}},
 		{"no speed", []string{"run", "--profile", "handbook", "--speed", "0"}, []string{"--speed", "max"}},
-		{"bad pace", []string{"run", "--pace", "0"}, []string{"--pace 0", "1 to 100"}},
+		{"bad pace", []string{"run", "--pace", "0"}, []string{"-pace", "0 times", "1 to 100"}},
+		{"bad option of pace", []string{"run", "--pace", "2,fast"}, []string{"-pace", `"fast"`, "graceful", "drain=1s"}},
+		{"bad drain", []string{"run", "--pace", "drain=-1s"}, []string{`"drain=-1s"`, "above 0"}},
 		{"argument", []string{"run", "now"}, []string{`"now"`}},
 		{"nothing to watch", []string{"run", "--watch"}, []string{"--watch", "-f", "--exec"}},
 		{"watched input", []string{"run", "--watch", "-f", "-"}, []string{"--watch", "standard input"}},

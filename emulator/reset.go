@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -83,11 +84,6 @@ func resetKafka(ctx context.Context, admin *kadm.Client, set *knative.Set, yes b
 		return fmt.Errorf("describe the groups: %w", err)
 	}
 	groups = slices.DeleteFunc(groups, func(name string) bool { g, ok := described[name]; return !ok || g.Err != nil || g.State == "Dead" })
-	for _, name := range groups {
-		if n := len(described[name].Members); n > 0 {
-			return fmt.Errorf("the group %s has %d members: stop the functions first", name, n)
-		}
-	}
 	if len(topics)+len(groups) == 0 {
 		_, err := fmt.Fprintln(out, "There are no topics and no groups of ours; nothing is deleted.")
 		return err
@@ -95,6 +91,9 @@ func resetKafka(ctx context.Context, admin *kadm.Client, set *knative.Set, yes b
 	if !yes {
 		fmt.Fprintf(out, "With --yes these are deleted, with all that is in them:\n  topics: %s\n  groups: %s\n", orNone(topics), orNone(groups))
 		return errors.New("nothing is deleted; emulator reset --yes deletes")
+	}
+	if err := withoutMembers(ctx, admin, groups, out); err != nil {
+		return err
 	}
 	// Positions first: without their topics they mean nothing, but a position
 	// without its group's topics would be taken for one in the new topics.
@@ -118,6 +117,39 @@ func resetKafka(ctx context.Context, admin *kadm.Client, set *knative.Set, yes b
 	}
 	_, err = fmt.Fprintf(out, "Deleted.\n  topics: %s\n  groups: %s\n", orNone(topics), orNone(groups))
 	return err
+}
+
+// membersWithin is how long a member that is gone may be in its group: a source
+// that is stopped does not leave it, and its session times out after 10 s.
+const membersWithin = 15 * time.Second
+
+// withoutMembers waits until no group has members.
+func withoutMembers(ctx context.Context, admin *kadm.Client, groups []string, out io.Writer) error {
+	timeout := time.After(membersWithin)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for said := false; ; {
+		described, err := admin.DescribeGroups(ctx, groups...)
+		if err != nil {
+			return fmt.Errorf("describe the groups: %w", err)
+		}
+		i := slices.IndexFunc(groups, func(name string) bool { return len(described[name].Members) > 0 })
+		if i < 0 {
+			return nil
+		}
+		name, n := groups[i], len(described[groups[i]].Members)
+		if !said {
+			said = true
+			fmt.Fprintf(out, "The group %s has %d members; they are out of it in 10 s, when they have been stopped.\n", name, n)
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			return fmt.Errorf("the group %s has %d members: stop the functions first", name, n)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // namesOf returns the topics that set declares, and the groups of its sources and

@@ -37,7 +37,7 @@ type runConfig struct {
 	profile   string
 	rate      int
 	speed     string // of event time under the profile handbook
-	pace      int    // times the bounds of a KafkaSource
+	pace      pace
 
 	programs    programs // by the name of the Service that they stand for
 	watch       bool     // follow changes of the manifests and the programs
@@ -62,7 +62,7 @@ const labelDelay = "2m"
 const handbookLabelDelay = "168h"
 
 func parseRun(args []string, out io.Writer) (runConfig, error) {
-	c := runConfig{programs: make(programs)}
+	c := runConfig{programs: make(programs), pace: pace{times: 1}}
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	flags.Func("f", "`file or directory` with the manifests, or - for the standard input, may be repeated; ${NAME} and ${NAME:-default} are replaced from the environment (default: those of knative/, built in)", func(s string) error {
 		c.manifests = append(c.manifests, s)
@@ -84,7 +84,7 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 	flags.StringVar(&c.profile, "profile", "live", "what is generated: live, handbook (the data set of the Fraud Detection Handbook), or none, when somebody else produces")
 	flags.StringVar(&c.speed, "speed", "", "with --profile handbook, `seconds` of event time in a second, or max (default 3600: an hour)")
 	flags.IntVar(&c.rate, "rate", 1000, "transactions generated per second")
-	flags.IntVar(&c.pace, "pace", 1, "lift the bounds of a KafkaSource (99 events under way, ordered 250 a second) `times`, as if it had that many dispatchers")
+	flags.Func("pace", paceUsage, c.pace.set)
 	flags.Func("exec", "`NAME=COMMAND` that stands for the image of the Service NAME, may be repeated: --exec enricher=\"python3 app.py\"", c.programs.set)
 	flags.BoolVar(&c.monitoring, "with-monitoring", false, "write prometheus.yml for what runs into the data directory, and start prometheus when it is in PATH")
 	flags.StringVar(&c.prometheusAddr, "prometheus-addr", "127.0.0.1:9090", "`host:port` at which that Prometheus is reached")
@@ -119,8 +119,6 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 		return c, fmt.Errorf("--speed %q: want a number above 0, or max", c.speed)
 	case c.rate < 1:
 		return c, fmt.Errorf("--rate %d: want at least 1; --profile none generates nothing", c.rate)
-	case c.pace < 1 || c.pace > 100:
-		return c, fmt.Errorf("--pace %d: want 1 to 100", c.pace)
 	case c.duration < 0:
 		return c, fmt.Errorf("--duration %v is negative", c.duration)
 	}

@@ -19,9 +19,10 @@ const (
 // stop stops everything that was started, in the order in which events flow, so
 // that nothing is under way when the broker ends:
 //
-//  1. The sources take no more records, wait for the events under way and commit
-//     their positions. What is not done by then comes again at the next start,
-//     and is recognised.
+//  1. The sources end as on a cluster that is stopped: requests under way are cut,
+//     and no position is committed. What came since the last commit comes again at
+//     the next start, and functions recognise it. With --pace graceful they wait
+//     for the events under way and commit their positions.
 //  2. The functions commit what they have. Those without a source (generate) are
 //     asked at once, together with 1.
 //  3. What has been committed is counted, and the account is printed.
@@ -116,7 +117,11 @@ func (e *emulator) closeSources() {
 	defer cancel()
 	var all sync.WaitGroup
 	for _, s := range e.sources {
-		all.Go(func() { s.Close(ctx) })
+		if e.config.pace.graceful {
+			all.Go(func() { s.Close(ctx) })
+		} else {
+			all.Go(s.Kill)
+		}
 	}
 	all.Wait()
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/emulator/datadir"
+	"datasurge/emulator/golden"
 	"datasurge/events"
 	"datasurge/knative"
 )
@@ -147,6 +148,7 @@ func (r *running) groups() []string {
 // TestWatch: a program stands for an image; changes of it and of the manifests
 // become new revisions, wrong and forbidden ones are said and change nothing.
 func TestWatch(t *testing.T) {
+	golden.Row(t, 26, golden.OwnRule)
 	t.Setenv("FROM_USER", "not to be seen")
 	exe, err := os.Executable()
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 type Snapshot struct {
 	Elapsed     time.Duration // since the start
 	HTTP, Kafka string
-	Pace        int // more than 1: delivery is faster than a cluster's
+	Pace        string // which bounds of a cluster are lifted, "" when none is
 	Functions   []Function
 	Topics      []Topic
 	Anomalies   []Anomaly // the newest last
@@ -145,11 +145,11 @@ func (a *Anomaly) String() string {
 }
 
 // pace says that bounds are lifted.
-func pace(times int) string {
-	if times <= 1 {
+func pace(lifted string) string {
+	if lifted == "" {
 		return ""
 	}
-	return fmt.Sprintf("  (pace %d: faster than a cluster)", times)
+	return fmt.Sprintf("  (not as a cluster: %s)", lifted)
 }
 
 func clock(d time.Duration) string { return d.Round(time.Second).String() }
