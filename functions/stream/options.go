@@ -93,6 +93,17 @@ func (o *Options) fill() error {
 	return errors.Join(problems...)
 }
 
+// linger is how long a record waits for others that go to the broker with it. What
+// a function makes of events is on its way while it works on more of them; one
+// without input only waits for the time, and sends all of a commit at once: each
+// batch costs the broker memory and every reader time.
+func (o *Options) linger() time.Duration {
+	if len(o.Definition.Inputs) == 0 {
+		return o.CommitInterval
+	}
+	return o.CommitInterval / 20
+}
+
 // clientOptions connect a client beside those of the tasks.
 func (o *Options) clientOptions(role string) []kgo.Opt {
 	name := "datasurge-" + o.Definition.Name + "-" + role

@@ -67,7 +67,7 @@ func openSession(t *task) (*session, error) {
 		kgo.TransactionalID(name),
 		kgo.TransactionTimeout(10*time.Second),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(5*time.Millisecond),                       // the flush of a commit does not wait for it
+		kgo.ProducerLinger(o.linger()),                               // the flush of a commit does not wait for it
 		kgo.ProducerBatchCompression(slices.Clone(o.Compression)...), // which the client changes
 		kgo.MaxBufferedRecords(1<<18),
 		kgo.MaxBufferedBytes(64<<20),
