@@ -50,6 +50,9 @@ const sourcePrefix = "/datasurge/"
 // of a partition, behind the markers of transactions.
 const lookBack = 100
 
+// fetchBytes is how much is waited for before it is read.
+const fetchBytes = 1 << 20
+
 // keepAnomalies is how many anomalies are remembered.
 const keepAnomalies = 20
 
@@ -81,6 +84,10 @@ func Follow(ctx context.Context, kafka []kgo.Opt, topics []string, log *slog.Log
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // so that the position reaches the end
+		// Much at a time, half a second late: a fetch of all topics after each commit
+		// of a function takes the broker longer than the commit.
+		kgo.FetchMinBytes(fetchBytes),
+		kgo.FetchMaxBytes(4 * fetchBytes),
 		kgo.FetchMaxWait(500 * time.Millisecond),
 	}, kafka...)...)
 	if err != nil {
