@@ -3,15 +3,13 @@
 #
 #   fetch-jmx-agent.sh FILE
 #
-# With JMX_AGENT_SHA256 it must have that checksum. What is there is left.
+# Its SHA-256 must be JMX_AGENT_SHA256. What is there is left.
 set -euo pipefail
 
 file=$1
 if [[ ! -f $file ]]; then
   wget -q -O "$file.new" "${JMX_AGENT_URL:?is not set}"
-  if [[ -n ${JMX_AGENT_SHA256:-} ]]; then
-    echo "$JMX_AGENT_SHA256  $file.new" | sha256sum -c -
-  fi
+  echo "${JMX_AGENT_SHA256:?is not set}  $file.new" | sha256sum -c -
   chmod 0644 "$file.new"
   mv "$file.new" "$file"
 fi

@@ -40,8 +40,15 @@ type machine struct {
 // httpPort is the port at which the functions serve HTTP.
 const httpPort = "8080"
 
-// pathsIn are the paths of containers that mean something here.
-var pathsIn = []string{"/etc/kafka/secrets", "/etc/kafka/ca"}
+// jmxPort is the port at which a broker's JMX agent serves HTTP.
+const jmxPort = "9404"
+
+// foldersIn are the folders of containers that mean something here, and filesIn the
+// files.
+var (
+	foldersIn = []string{"/etc/kafka/secrets", "/etc/kafka/ca", "/opt/jmx"}
+	filesIn   = []string{"/etc/jmx.yml"}
+)
 
 func newMachine(t *testing.T, project *types.Project) *machine {
 	t.Helper()
@@ -57,6 +64,9 @@ func newMachine(t *testing.T, project *types.Project) *machine {
 				ends = append(ends, s.Name+":"+port)
 			}
 		}
+		if environment(&s)["KAFKA_OPTS"] != "" {
+			ends = append(ends, s.Name+":"+jmxPort)
+		}
 		if s.Build != nil {
 			for n := range s.GetScale() {
 				ends = append(ends, instance(s.Name, n)+":"+httpPort)
@@ -68,12 +78,15 @@ func newMachine(t *testing.T, project *types.Project) *machine {
 	}
 	m.names = regexp.MustCompile(`\b(?:` + strings.Join(names, "|") + `):\d+\b`)
 	var paths []string
-	for _, path := range pathsIn {
+	for _, path := range foldersIn {
 		folder := filepath.Join(m.dir, filepath.Base(path))
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		paths = append(paths, path, folder)
+	}
+	for _, path := range filesIn {
+		paths = append(paths, path, filepath.Join(m.dir, filepath.Base(path)))
 	}
 	m.paths = strings.NewReplacer(paths...)
 	m.functions = filepath.Join(m.dir, "functions")
@@ -92,11 +105,13 @@ func instance(service string, n int) string {
 	return fmt.Sprintf("%s/%d", service, n)
 }
 
-// listens matches a listener of Kafka, as it is bound in a container, and as it is
-// advertised to programs outside.
+// listens matches a listener of Kafka, as it is bound in a container, external one
+// as it is advertised to programs outside, and agent where an agent of the virtual
+// machine listens.
 var (
 	listens  = regexp.MustCompile(`(\w+)://:(\d+)`)
 	external = regexp.MustCompile(`EXTERNAL://localhost:\d+`)
+	agent    = regexp.MustCompile(`\.jar=(\d+):`)
 )
 
 // here translates a text of a service's configuration.
@@ -106,6 +121,9 @@ func (m *machine) here(service, text string) string {
 		return name + "://" + m.ports[service+":"+port]
 	})
 	text = external.ReplaceAllString(text, "EXTERNAL://"+m.ports[service+":29092"])
+	text = agent.ReplaceAllStringFunc(text, func(s string) string {
+		return ".jar=" + m.ports[service+":"+agent.FindStringSubmatch(s)[1]] + ":"
+	})
 	text = m.names.ReplaceAllStringFunc(text, func(s string) string {
 		if address, ok := m.ports[s]; ok {
 			return address
@@ -156,9 +174,11 @@ func (m *machine) kafka(t *testing.T, listener string) []kafkatest.Node {
 		if err := os.MkdirAll(final, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		setup := exec.CommandContext(t.Context(), "java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", filepath.Join(libs, "*"),
-			"kafka.docker.KafkaDockerWrapper", "setup",
-			"--default-configs-dir", defaults, "--mounted-configs-dir", mounted, "--final-configs-dir", final)
+		agents := strings.Fields(m.here(name, env["KAFKA_OPTS"])) // in both processes, one after the other
+		setup := exec.CommandContext(t.Context(), "java", slices.Concat(
+			[]string{"-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}, agents,
+			[]string{"-cp", filepath.Join(libs, "*"), "kafka.docker.KafkaDockerWrapper", "setup",
+				"--default-configs-dir", defaults, "--mounted-configs-dir", mounted, "--final-configs-dir", final})...)
 		setup.Env = m.environment(name, "KAFKA_LOG_DIRS="+filepath.Join(final, "data"))
 		if out, err := setup.CombinedOutput(); err != nil {
 			t.Fatalf("configure %s: %v\n%s", name, err, out)
@@ -167,7 +187,7 @@ func (m *machine) kafka(t *testing.T, listener string) []kafkatest.Node {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		node := kafkatest.Node{ID: int32(id), Config: filepath.Join(final, "server.properties"), JVM: strings.Fields(env["KAFKA_HEAP_OPTS"])}
+		node := kafkatest.Node{ID: int32(id), Config: filepath.Join(final, "server.properties"), JVM: append(strings.Fields(env["KAFKA_HEAP_OPTS"]), agents...)}
 		if env["KAFKA_PROCESS_ROLES"] == "broker" {
 			node.Addr = m.listener(t, name, listener)
 		}
