@@ -28,12 +28,12 @@ const (
 
 // announceWatermark writes a watermark event to each downstream partition that
 // has not heard of the present watermark, or believes that this task is idle, or
-// busy, when it is not.
-func (s *session) announceWatermark(ctx context.Context) {
+// busy, when it is not; at once if now is set, else when it is time.
+func (s *session) announceWatermark(ctx context.Context, now bool) {
 	for i := range s.announces {
 		a := &s.announces[i]
 		since := s.core.now.Sub(a.at)
-		moved := s.core.announced > a.watermark && since >= announceEvery
+		moved := s.core.announced > a.watermark && (now || since >= announceEvery)
 		repeat := since >= repeatEvery && (s.idle || s.core.announced > step.MinWatermark)
 		if !moved && !repeat && a.idle == s.idle {
 			continue

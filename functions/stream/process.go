@@ -97,6 +97,8 @@ func (s *session) process(ctx context.Context) error {
 			err = s.tick(ctx, false)
 		case <-due.C:
 			err = s.commit(ctx)
+		case one := <-s.settle:
+			s.settling = append(s.settling, one)
 		case result := <-s.probe.results:
 			s.probed(result)
 		case <-s.stop:
@@ -108,6 +110,9 @@ func (s *session) process(ctx context.Context) error {
 			}
 		case <-ctx.Done():
 			err = ctx.Err()
+		}
+		if err == nil {
+			err = s.settleDue(ctx)
 		}
 		if err != nil {
 			return err
@@ -317,7 +322,7 @@ func (s *session) tick(ctx context.Context, last bool) error {
 	if !s.dirty() {
 		s.publishProgress()
 	}
-	s.announceWatermark(ctx)
+	s.announceWatermark(ctx, false)
 	if s.core.now.Sub(s.swept) > time.Minute {
 		s.swept = s.core.now
 		s.core.forgetSeen()

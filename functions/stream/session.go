@@ -32,19 +32,20 @@ type session struct {
 	// announcesOf has, by topic, the place in announces of its partition 0.
 	announcesOf map[string]int
 
-	records    records      // what the commit under way produces
-	failed     atomic.Value // first error of a produce, boxed
-	open       bool         // a transaction has begun
-	waiting    []*delivery  // to be answered by the commit under way
-	events     int          // events in the commit under way
-	committing bool         // it is being committed
-	since      time.Time    // when the first of them was stepped
-	blocks     [][]byte     // keys of blocks to delete
-	tally      tally        // what the commit under way does
-	trace      Trace        // of the event being stepped
-	spans      []Span       // of the events in the commit under way
-	verbose    bool         // every event is logged
-	refusal    time.Time    // begin of the last commit that logged a refused event
+	records    records       // what the commit under way produces
+	failed     atomic.Value  // first error of a produce, boxed
+	open       bool          // a transaction has begun
+	waiting    []*delivery   // to be answered by the commit under way
+	settling   []*settlement // to be answered when their ends are reached
+	events     int           // events in the commit under way
+	committing bool          // it is being committed
+	since      time.Time     // when the first of them was stepped
+	blocks     [][]byte      // keys of blocks to delete
+	tally      tally         // what the commit under way does
+	trace      Trace         // of the event being stepped
+	spans      []Span        // of the events in the commit under way
+	verbose    bool          // every event is logged
+	refusal    time.Time     // begin of the last commit that logged a refused event
 
 	readTo    map[string]int64 // transport kafka: next offset to read, control records included
 	idle      bool
@@ -121,6 +122,7 @@ func (s *session) close(err error) {
 	for _, d := range s.waiting {
 		d.reply(ErrUnavailable)
 	}
+	s.interrupted()
 	s.endSpans(err)
 	s.stepped.Store(0)
 	s.progress.Store(nil)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,11 @@ type tables struct {
 	defs  []step.Table
 	views map[string]*atomic.Pointer[any]
 	log   *slog.Logger
+
+	mu struct {
+		sync.Mutex
+		reading
+	}
 }
 
 // quietAfter is how long a table has to be quiet to count as read to its end.
@@ -27,6 +33,7 @@ const quietAfter = 2 * time.Second
 
 func newTables(defs []step.Table, log *slog.Logger) *tables {
 	t := &tables{defs: defs, views: map[string]*atomic.Pointer[any]{}, log: log}
+	t.mu.reading = reading{map[place]int64{}, make(chan struct{})}
 	for _, def := range defs {
 		view := &atomic.Pointer[any]{}
 		view.Store(new(def.Initial))
@@ -74,10 +81,6 @@ func (t *tables) follow(ctx context.Context, kafka []kgo.Opt, loaded chan<- stru
 	if err != nil {
 		return fmt.Errorf("list the end of the tables %v: %w", topics, err)
 	}
-	type place struct {
-		topic     string
-		partition int32
-	}
 	missing := map[place]int64{}
 	ends.Each(func(o kadm.ListedOffset) {
 		if o.Offset > 0 {
@@ -106,10 +109,12 @@ func (t *tables) follow(ctx context.Context, kafka []kgo.Opt, loaded chan<- stru
 				t.log.Warn("reading a table failed", slog.String("topic", failure.Topic), slog.Any("error", failure.Err))
 			}
 		}
-		changes := map[string][]step.Change{}
+		changes, next := map[string][]step.Change{}, map[place]int64{}
 		for rec := range fetches.RecordsAll() {
 			lastRecord = time.Now()
-			if at := (place{rec.Topic, rec.Partition}); missing[at] > 0 && rec.Offset+1 >= missing[at] {
+			at := place{rec.Topic, rec.Partition}
+			next[at] = rec.Offset + 1
+			if missing[at] > 0 && rec.Offset+1 >= missing[at] {
 				delete(missing, at)
 			}
 			if !rec.Attrs.IsControl() {
@@ -119,6 +124,7 @@ func (t *tables) follow(ctx context.Context, kafka []kgo.Opt, loaded chan<- stru
 		for topic, list := range changes {
 			t.apply(topic, list)
 		}
+		t.read(next)
 	}
 }
 

@@ -22,6 +22,7 @@ type task struct {
 	log    *slog.Logger
 
 	inbox    chan *delivery
+	settle   chan *settlement
 	ready    atomic.Bool
 	sessions atomic.Int64 // how often the partition was taken over
 
@@ -71,6 +72,7 @@ func newTask(e *Engine, number int) *task {
 		engine: e, number: number,
 		log:    e.options.Logger.With(slog.String("function", e.options.Definition.Name), slog.Int("partition", number)),
 		inbox:  make(chan *delivery, e.options.Waiting),
+		settle: make(chan *settlement),
 		stop:   make(chan struct{}),
 		ended:  make(chan struct{}),
 		poison: map[poisonKey]error{},
