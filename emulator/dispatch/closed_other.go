@@ -4,6 +4,6 @@ package dispatch
 
 import "net"
 
-// closedByPeer would tell that the other side has closed an idle connection; here
-// that shows when it is used.
-func closedByPeer(net.Conn) bool { return false }
+// watchPeer would return what tells that the other side has closed an idle
+// connection; here that shows when it is used.
+func watchPeer(net.Conn) (closed func() bool) { return func() bool { return false } }

@@ -7,23 +7,25 @@ import (
 	"syscall"
 )
 
-// closedByPeer reports whether the other side has closed an idle connection, or
-// has sent what nobody asked for. It does not block.
-func closedByPeer(c net.Conn) bool {
+// watchPeer returns what reports whether the other side has closed an idle
+// connection, or has sent what nobody asked for. It does not block.
+func watchPeer(c net.Conn) (closed func() bool) {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
-		return false
+		return func() bool { return false }
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return true
+		return func() bool { return true }
 	}
-	open := false
-	err = raw.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, err := syscall.Read(int(fd), b[:])
+	open, b := false, make([]byte, 1)
+	look := func(fd uintptr) bool {
+		_, err := syscall.Read(int(fd), b)
 		open = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
 		return true // do not wait
-	})
-	return err != nil || !open
+	}
+	return func() bool {
+		open = false
+		return raw.Read(look) != nil || !open
+	}
 }

@@ -37,7 +37,7 @@ func answer(status int, body string, header ...string) *http.Response {
 	for i := 0; i < len(header); i += 2 {
 		h.Add(header[i], header[i+1])
 	}
-	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body))}
+	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}
 }
 
 // ceRecord is a record with an event whose data is value.
@@ -155,7 +155,7 @@ func TestReplyThatCannotBeWritten(t *testing.T) {
 		Topic:  "t", Produce: func(context.Context, *kgo.Record) error { return errors.New("the broker is away") },
 		Transport: sinkFunc(func(req *http.Request, _ string) (*http.Response, error) {
 			if req.URL.Path == "/dead" {
-				header = req.Header
+				header = req.Header.Clone()
 				return answer(202, ""), nil
 			}
 			return answer(200, "r", "Ce-Specversion", "1.0", "Ce-Id", "r", "Ce-Source", "/f", "Ce-Type", "o"), nil
@@ -321,7 +321,7 @@ func TestDeadLetterData(t *testing.T) {
 		Egress: Egress{Subscriber: target("/"), DeadLetter: &dead, Delivery: once},
 		Transport: sinkFunc(func(req *http.Request, _ string) (*http.Response, error) {
 			if req.URL.Path == "/dead" {
-				header = req.Header
+				header = req.Header.Clone()
 				return answer(200, "anything"), nil
 			}
 			return answer(422, body, "Kne-A", "\xc3\xa9", "Kne-Knativeerrorcode", "7"), nil
@@ -461,6 +461,6 @@ func BenchmarkRequest(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m, _ := readRecord(rec, kafkarecord.Mapping{Place: true}, true)
-		newRequest(&m, "default")
+		newRequest(&m, "default").release()
 	}
 }

@@ -24,6 +24,7 @@ type Deliverer struct {
 	topic     string
 	produce   func(context.Context, *kgo.Record) error
 	overrides []struct{ name, value string }
+	blank     *http.Request // what all requests have in common
 }
 
 // Config is what a deliverer is made with.
@@ -34,7 +35,7 @@ type Config struct {
 	// Plain makes an event of a record that is none; else it is discarded.
 	Plain bool
 	// Transport sends the requests, as a [Transport] does. It must not follow
-	// redirects.
+	// redirects, nor keep the header of a request whose answer has been read.
 	Transport http.RoundTripper
 	// Topic and Produce are where replies go that go to a topic.
 	Topic   string
@@ -47,6 +48,14 @@ type Config struct {
 func New(c Config) *Deliverer {
 	d := &Deliverer{egress: c.Egress, mapping: c.Mapping, plain: c.Plain, transport: c.Transport, topic: c.Topic, produce: c.Produce, failed: c.Failed}
 	d.mapping.Place, d.mapping.Reserialize = true, true
+	d.blank = &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	d.egress.Subscriber.parse()
+	d.egress.Reply.target.parse()
+	if c.Egress.DeadLetter != nil {
+		dead := *c.Egress.DeadLetter
+		dead.parse()
+		d.egress.DeadLetter = &dead
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Egress.Overrides)) {
 		d.overrides = append(d.overrides, struct{ name, value string }{name, c.Egress.Overrides[name]})
 	}
@@ -103,7 +112,9 @@ func (d *Deliverer) Deliver(ctx context.Context, rec *kgo.Record, discardPlain b
 			return Result{End: Filtered}
 		}
 	}
-	o, err := d.sendAndReply(ctx, &d.egress.Subscriber, newRequest(&m, d.egress.Namespace))
+	r := newRequest(&m, d.egress.Namespace)
+	defer r.release()
+	o, err := d.sendAndReply(ctx, &d.egress.Subscriber, r)
 	switch {
 	case err != nil:
 		return Result{End: Cut}
@@ -117,7 +128,9 @@ func (d *Deliverer) Deliver(ctx context.Context, rec *kgo.Record, discardPlain b
 	if err != nil {
 		return Result{End: Stuck, Why: err.Error(), Last: last}
 	}
-	o, err = d.sendAndReply(ctx, d.egress.DeadLetter, newRequest(&dead, d.egress.Namespace))
+	r = newRequest(&dead, d.egress.Namespace)
+	defer r.release()
+	o, err = d.sendAndReply(ctx, d.egress.DeadLetter, r)
 	switch {
 	case errors.Is(err, errCut):
 		return Result{End: Cut}

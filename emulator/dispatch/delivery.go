@@ -106,24 +106,17 @@ func (d *Deliverer) attempt(ctx context.Context, target *Target, r *request, who
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.egress.Delivery.Timeout)
 	defer cancel()
-	address := target.URL
-	if target.Address != nil {
-		var err error
-		if address, err = target.Address(ctx); err != nil {
-			return outcome{err: err}
-		}
+	address, err := target.address(ctx)
+	if err != nil {
+		return outcome{err: err}
 	}
 	o := d.exchange(ctx, http.MethodPost, address, r, whole)
 	if o.status == http.StatusSeeOther {
 		if location := o.header.Get("Location"); location != "" {
-			base, err := url.Parse(address)
-			if err == nil {
-				base, err = base.Parse(location)
-			}
-			if err != nil {
+			if address, err = address.Parse(location); err != nil {
 				return outcome{err: err}
 			}
-			return d.exchange(ctx, http.MethodGet, base.String(), r, whole)
+			return d.exchange(ctx, http.MethodGet, address, r, whole)
 		}
 	}
 	return o
@@ -135,17 +128,11 @@ const maxAnswer = 16 << 20
 
 // exchange sends r to a URL and reads the answer. With whole all of a successful
 // answer is kept, else what a dead letter may need of it.
-func (d *Deliverer) exchange(ctx context.Context, method, address string, r *request, whole bool) outcome {
-	u, err := url.Parse(address)
-	if err != nil {
-		return outcome{err: err}
-	}
-	req := &http.Request{
-		Method: method, URL: u, Host: u.Host, Header: r.header,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: r.content(), ContentLength: int64(len(r.body)),
-	}
-	resp, err := d.transport.RoundTrip(req.WithContext(ctx))
+func (d *Deliverer) exchange(ctx context.Context, method string, address *url.URL, r *request, whole bool) outcome {
+	req := d.blank.WithContext(ctx) // a copy
+	req.Method, req.URL, req.Host, req.Header = method, address, address.Host, r.header
+	req.Body, req.ContentLength = r.content(), int64(len(r.body))
+	resp, err := d.transport.RoundTrip(req)
 	if err != nil {
 		return outcome{err: err}
 	}
@@ -157,7 +144,9 @@ func (d *Deliverer) exchange(ctx context.Context, method, address string, r *req
 	}
 	// The answer is read to its end, so that the connection can be used again,
 	// but not for ever. One that breaks off is no answer.
-	o.body, err = io.ReadAll(io.LimitReader(resp.Body, keep))
+	if resp.ContentLength != 0 {
+		o.body, err = io.ReadAll(io.LimitReader(resp.Body, keep))
+	}
 	if err == nil {
 		_, err = io.CopyN(io.Discard, resp.Body, maxAnswer)
 	}

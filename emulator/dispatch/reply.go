@@ -25,7 +25,9 @@ func (d *Deliverer) handleReply(ctx context.Context, o outcome) (outcome, error)
 		return outcome{err: errors.New("the answer is neither empty nor an event: " + o.String())}, nil
 	}
 	if d.egress.Reply.kind == replyToURL {
-		return d.send(ctx, &d.egress.Reply.target, newRequest(&reply, d.egress.Namespace), false)
+		r := newRequest(&reply, d.egress.Namespace)
+		defer r.release()
+		return d.send(ctx, &d.egress.Reply.target, r, false)
 	}
 	rec := &kgo.Record{Topic: d.topic}
 	writeRecord(&reply, rec)

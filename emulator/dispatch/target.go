@@ -1,6 +1,9 @@
 package dispatch
 
-import "context"
+import (
+	"context"
+	"net/url"
+)
 
 // Target is where events are sent.
 type Target struct {
@@ -9,6 +12,30 @@ type Target struct {
 	// Address returns the URL to send one request to, when it is not URL: it
 	// chooses among instances, and may wait for one until ctx is done.
 	Address func(ctx context.Context) (string, error)
+
+	parsed *url.URL // URL, when it is one
+}
+
+// parse makes that URL need not be parsed for each request.
+func (t *Target) parse() {
+	if u, err := url.Parse(t.URL); err == nil {
+		t.parsed = u
+	}
+}
+
+// address returns the URL to send one request to. It is not to be changed.
+func (t *Target) address(ctx context.Context) (*url.URL, error) {
+	text := t.URL
+	switch {
+	case t.Address != nil:
+		var err error
+		if text, err = t.Address(ctx); err != nil {
+			return nil, err
+		}
+	case t.parsed != nil:
+		return t.parsed, nil
+	}
+	return url.Parse(text)
 }
 
 // Egress says what is done with the events of one consumer, as the control plane

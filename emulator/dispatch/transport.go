@@ -63,10 +63,11 @@ func NewTransport(pace int, dial DialFunc) *Transport {
 
 type connection struct {
 	net.Conn
-	in    io.LimitedReader // of the Conn
-	r     *bufio.Reader    // of in
-	w     *bufio.Writer
-	since time.Time // idle
+	closedByPeer func() bool
+	in           io.LimitedReader // of the Conn
+	r            *bufio.Reader    // of in
+	w            *bufio.Writer
+	since        time.Time // idle
 }
 
 // RoundTrip implements http.RoundTripper. The body of the answer has to be read
@@ -104,7 +105,7 @@ func (t *Transport) roundTrip(ctx context.Context, req *http.Request) (*http.Res
 		if c == nil {
 			break
 		}
-		if !closedByPeer(c.Conn) {
+		if !c.closedByPeer() {
 			return t.exchange(ctx, c, address, req)
 		}
 		c.Close()
@@ -113,7 +114,7 @@ func (t *Transport) roundTrip(ctx context.Context, req *http.Request) (*http.Res
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: conn, in: io.LimitedReader{R: conn}, w: bufio.NewWriterSize(conn, bufferSize)}
+	c := &connection{Conn: conn, closedByPeer: watchPeer(conn), in: io.LimitedReader{R: conn}, w: bufio.NewWriterSize(conn, bufferSize)}
 	c.r = bufio.NewReaderSize(&c.in, bufferSize)
 	return t.exchange(ctx, c, address, req)
 }

@@ -168,7 +168,7 @@ func TestTransportAnswers(t *testing.T) {
 			}
 			if c.name == "closes without saying" {
 				// The connection is taken for good until its end arrives here.
-				eventually(t, func() bool { return closedByPeer(tr.idle[strings.TrimPrefix(url, "http://")][0].Conn) })
+				eventually(t, tr.idle[strings.TrimPrefix(url, "http://")][0].closedByPeer)
 			}
 			if resp, got, err = send(t, tr, t.Context(), url, "data", nil); err != nil || resp.StatusCode != 202 || got != "ok" {
 				t.Errorf("the next: answer %v %q %v", resp, got, err)

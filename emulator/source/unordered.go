@@ -14,7 +14,12 @@ const maxPoll = 50
 // pollUnordered delivers every record at once. It polls while fewer than maxPoll
 // are under way, and then takes all of a poll: at most 2 x maxPoll - 1. The pace
 // multiplies the first of these.
+//
+// A goroutine that has delivered one event waits for the next: a new one would
+// first have to grow its stack, which takes a tenth of a delivery.
 func (d *Dispatcher) pollUnordered(ctx context.Context) {
+	next := make(chan begun)
+	defer close(next)
 	for {
 		d.mu.Lock()
 		room := d.mu.inFlight < maxPoll*d.pace
@@ -33,10 +38,27 @@ func (d *Dispatcher) pollUnordered(ctx context.Context) {
 		}
 		d.mu.Lock()
 		d.polled(fetches, func(rec received) {
-			p := d.begin(rec)
-			d.underWay.Go(func() { d.end(p, rec.Offset, d.deliver(rec)) })
+			b := begun{rec, d.begin(rec)}
+			select {
+			case next <- b: // to one that waits
+			default:
+				d.underWay.Go(func() { d.deliverEach(b, next) })
+			}
 		})
 		d.mu.Unlock()
+	}
+}
+
+// begun is a record that is being worked on.
+type begun struct {
+	received
+	partition *partition
+}
+
+// deliverEach delivers b, and then what comes from next until that is closed.
+func (d *Dispatcher) deliverEach(b begun, next <-chan begun) {
+	for ok := true; ok; b, ok = <-next {
+		d.end(b.partition, b.Offset, d.deliver(b.received))
 	}
 }
 
