@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,7 +56,7 @@ func runBacktest(ctx context.Context, args []string, out *os.File, errs io.Write
 	if err != nil {
 		return err
 	}
-	config := backtest.Config{Source: &backtest.Handbook{}}
+	config := backtest.Config{Source: &backtest.Handbook{}, Logger: slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	for path, into := range map[string]*[]byte{c.rules: &config.Rules, c.against: &config.Against} {
 		if path == "" {
 			continue
@@ -115,7 +116,7 @@ type progressBar struct {
 	out      io.Writer
 	terminal bool
 	begun    time.Time
-	tenth    int
+	tenth    int64
 }
 
 func newProgressBar(out io.Writer) *progressBar {
@@ -123,7 +124,7 @@ func newProgressBar(out io.Writer) *progressBar {
 	return &progressBar{out: out, terminal: ok && term.IsTerminal(int(f.Fd())), begun: time.Now()}
 }
 
-func (b *progressBar) show(done, all int) {
+func (b *progressBar) show(done, all int64) {
 	const width = 40
 	tenth := done * 10 / all
 	if !b.terminal && tenth == b.tenth {
@@ -132,7 +133,7 @@ func (b *progressBar) show(done, all int) {
 	b.tenth = tenth
 	left := time.Duration(float64(time.Since(b.begun)) / float64(done) * float64(all-done)).Round(time.Second)
 	filled := done * width / all
-	line := fmt.Sprintf("[%s%s] day %d of %d, %v left", strings.Repeat("=", filled), strings.Repeat(" ", width-filled), done, all, left)
+	line := fmt.Sprintf("[%s%s] day %d of %d, %v left", strings.Repeat("=", int(filled)), strings.Repeat(" ", int(width-filled)), done, all, left)
 	if b.terminal {
 		fmt.Fprintf(b.out, "\r%-80s", line)
 		return

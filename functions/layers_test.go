@@ -77,8 +77,11 @@ var layers = map[string][]string{
 	"emulator/source":     {"knative", "events", "events/kafkarecord", "emulator/dispatch"},
 	"emulator/status":     {"events", "events/kafkarecord"},
 	"emulator/watch":      {},
-	"emulator/backtest":   {"events", "functions/step", "functions/generate", "functions/generate/handbook", "functions/enrich", "functions/detect", "functions/detect/rules", "functions/learn"},
-	"emulator/bench":      {"events", "events/kafkarecord"},
+	"emulator/backtest": {
+		"events", "events/kafkarecord", "functions/step", "functions/stream", "functions/generate", "functions/generate/handbook", "functions/enrich",
+		"functions/detect", "functions/detect/rules", "functions/learn", "knative", "knative/topic", "emulator/broker",
+	},
+	"emulator/bench": {"events", "events/kafkarecord"},
 	"emulator": {
 		"knative", "events", "events/kafkarecord", "functions/run", "functions/kafkahealth", "functions/window", "emulator/account", "emulator/backtest", "emulator/bench", "emulator/chaos", "emulator/broker", "emulator/datadir", "emulator/dispatch",
 		"emulator/ownership", "emulator/parity", "emulator/ping", "emulator/prometheus", "emulator/rulebook", "emulator/explain", "emulator/sample", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",

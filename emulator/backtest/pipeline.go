@@ -2,60 +2,48 @@ package backtest
 
 import (
 	"bytes"
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"time"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/events"
 	"datasurge/functions/detect"
 	"datasurge/functions/detect/rules"
 	"datasurge/functions/enrich"
 	"datasurge/functions/learn"
+	"datasurge/functions/step"
+	"datasurge/functions/stream"
 )
 
-// pipeline is enrich, detect and learn over memory, in event time, a day at a time:
+// pipeline is enrich, detect and learn over Kafka, transport kafka, in steps of
+// event time:
 //
-//	transactions of the day ─▶ enrich ─▶ detect ─▶ learn
-//	labels of the day ────────────────────────────▶  │ before the transactions
-//	                              tables ◀───────────┘
+//	transactions ─▶ enrich ─▶ detect ─▶ learn
+//	labels ──────────────────────────────▶ │ before the transactions
+//	                            tables ◀───┘
 //
-// What is learnt from the labels of a day stands in the tables before the first
-// transaction of that day. That is earlier than it would be live for all labels but
-// the first; detect passes over what was not known at a transaction's time, by the
-// times that records carry. So each transaction sees exactly what was known, and
-// the result does not depend on how fast anything runs.
+// What is learnt from the labels of a step stands in the tables before the first
+// transaction of that step. That is earlier than it would be live for all labels
+// but the first; detect passes over what was not known at a transaction's time, by
+// the times that records carry. So each transaction sees exactly what was known,
+// and the result does not depend on how fast anything runs. Functions are handed
+// the time between the steps only, and are waited for there.
 type pipeline struct {
-	enrich, detect, learn *memory
-	other                 *memory // detect with other rules, nil without
-	scored                []emitted
-}
-
-func newPipeline(own, other []byte) (*pipeline, error) {
-	p := &pipeline{}
-	enrichment := enrich.DefaultConfig()
-	def, err := enrich.Definition(enrichment)
-	if err != nil {
-		return nil, err
-	}
-	p.enrich = newMemory(def)
-	if own == nil {
-		own = DefaultRules()
-	}
-	if p.detect, err = newDetect(own); err != nil {
-		return nil, err
-	}
-	if other != nil {
-		if p.other, err = newDetect(other); err != nil {
-			return nil, err
-		}
-	}
-	if def, err = learn.Definition(learn.DefaultConfig()); err != nil {
-		return nil, err
-	}
-	p.learn = newMemory(def)
-	return p, nil
+	kafka      *kafka
+	partitions int
+	enrich     *stream.Engine
+	detect     []*stream.Engine // with the rules, and with others
+	learn      *stream.Engine
+	producer   *kgo.Client
+	rules      []*rules.Set // of each detect
+	steps      int
 }
 
 //go:embed handbook.yaml
@@ -67,111 +55,176 @@ func DefaultRules() []byte {
 	return bytes.Join([][]byte{detect.BuiltInRules(), handbookRules}, []byte("---\n"))
 }
 
-// newDetect returns detect with the rules of a file.
-func newDetect(file []byte) (*memory, error) {
+// againstSuffix ends the names of the detect that works by other rules, and of its
+// topics.
+const againstSuffix = "-against"
+
+// openPipeline starts the functions. files are the rules of each detect.
+func openPipeline(ctx context.Context, k *kafka, partitions int, files [][]byte, log *slog.Logger) (p *pipeline, err error) {
+	p = &pipeline{kafka: k, partitions: partitions}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	def, err := enrich.Definition(enrich.DefaultConfig())
+	if err != nil {
+		return p, err
+	}
+	if p.enrich, err = p.start(ctx, def, log); err != nil {
+		return p, err
+	}
+	for i, file := range files {
+		def, set, err := detectWith(file)
+		if err != nil {
+			return p, err
+		}
+		if i > 0 {
+			def = renamed(def, againstSuffix)
+		}
+		engine, err := p.start(ctx, def, log)
+		if err != nil {
+			return p, err
+		}
+		p.detect, p.rules = append(p.detect, engine), append(p.rules, set)
+	}
+	if def, err = learn.Definition(learn.DefaultConfig()); err != nil {
+		return p, err
+	}
+	if p.learn, err = p.start(ctx, def, log); err != nil {
+		return p, err
+	}
+	p.producer, err = kgo.NewClient(append(slices.Clone(k.options), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))...)
+	return p, err
+}
+
+// detectWith returns detect with the rules of a file.
+func detectWith(file []byte) (step.Definition, *rules.Set, error) {
 	def, err := detect.Definition(detect.DefaultConfig())
 	if err != nil {
-		return nil, err
+		return def, nil, err
 	}
-	m := newMemory(def)
 	compiler, err := rules.NewCompiler(detect.Schema(), rules.DefaultLimits())
 	if err != nil {
-		return nil, err
+		return def, nil, err
 	}
 	set, err := rules.NewSet(compiler, file)
 	if err != nil {
-		return nil, err
+		return def, nil, err
 	}
-	m.tables[events.TopicRules] = set
-	return m, nil
+	for i := range def.Tables {
+		if def.Tables[i].Topic == events.TopicRules {
+			def.Tables[i].Initial = set
+		}
+	}
+	return def, set, nil
 }
 
-func (m *memory) set() *rules.Set { return m.tables[events.TopicRules].(*rules.Set) }
-
-// enriched hands transactions to enrich.
-func (p *pipeline) enriched(transactions []events.Event) ([]events.Event, error) {
-	var all []events.Event
-	for i := range transactions {
-		p.enrich.mark = transactions[i].Time.UnixMilli()
-		if err := p.enrich.step(&transactions[i]); err != nil {
-			return nil, err
-		}
-		for _, e := range p.enrich.take() {
-			all = append(all, e.event)
-		}
-	}
-	return all, p.enrich.tick()
-}
-
-// day runs a day that begins at midnight, ms since the epoch. It returns what
-// detect, and detect with the other rules, emitted to scored_transactions.
-func (p *pipeline) day(midnight int64, labels []events.Event, enriched []events.Event) (own, other []emitted, err error) {
-	// What was known before midnight has been here since the day before, so that a
-	// model of it is due.
-	p.learn.mark = midnight + trainedAfter
-	for i := range labels {
-		if err := p.learn.step(&labels[i]); err != nil {
-			if _, wrong := errors.AsType[*events.InvalidError](err); !wrong {
-				return nil, nil, err
-			}
-		}
-	}
-	if err := p.learn.tick(); err != nil {
-		return nil, nil, err
-	}
-	tables := p.learn.take()
-	for _, m := range []*memory{p.detect, p.other} {
-		if m == nil {
-			continue
-		}
-		if err := m.follow(tables); err != nil {
-			return nil, nil, err
-		}
-	}
-	before := p.scored
-	var group errgroup.Group
-	group.Go(func() error {
-		for i := range before {
-			if err := p.learn.step(&before[i].event); err != nil {
-				return err
-			}
-		}
-		return nil
+func (p *pipeline) start(ctx context.Context, def step.Definition, log *slog.Logger) (*stream.Engine, error) {
+	def.TickEvery = 365 * 24 * time.Hour // the time is handed out by Settle only
+	engine, err := stream.Open(ctx, stream.Options{
+		Definition: def, Kafka: p.kafka.options, Consume: true, Owner: stream.Static{}, Logger: log,
 	})
-	own, err = p.detect.decide(enriched)
-	if err == nil && p.other != nil {
-		other, err = p.other.decide(enriched)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", def.Name, err)
 	}
-	if err := errors.Join(group.Wait(), err); err != nil {
-		return nil, nil, err
-	}
-	p.scored = own
-	return own, other, nil
+	return engine, nil
 }
 
-// trainedAfter is when after midnight a model is due, ms: an hour.
-const trainedAfter = 3_600_000
+// step runs one step.
+func (p *pipeline) step(ctx context.Context, s *Step) error {
+	var records []*kgo.Record
+	for i := range s.Labels {
+		records = append(records, p.place(s.Labels[i].Record, events.TopicLabels, s.Labels[i].UserID))
+	}
+	if err := p.produce(ctx, records); err != nil {
+		return err
+	}
+	if err := p.learn.Settle(ctx); err != nil {
+		return err
+	}
+	for _, engine := range p.detect {
+		if err := engine.Settle(ctx); err != nil {
+			return err
+		}
+	}
+	if err := p.forget(ctx); err != nil {
+		return err
+	}
+	records = records[:0]
+	for i := range s.Transactions {
+		records = append(records, p.place(s.Transactions[i].Record, events.TopicTransactions, s.Transactions[i].UserID))
+	}
+	for n := range p.partitions {
+		records = append(records, watermark(n, s.End))
+	}
+	if err := p.produce(ctx, records); err != nil {
+		return err
+	}
+	if err := p.enrich.Settle(ctx); err != nil {
+		return err
+	}
+	for _, engine := range p.detect {
+		if err := engine.Settle(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
-// decide hands enriched transactions to detect and returns what it scored.
-func (m *memory) decide(enriched []events.Event) ([]emitted, error) {
-	var scored []emitted
-	for i := range enriched {
-		m.mark = enriched[i].Time.UnixMilli()
-		if err := m.step(&enriched[i]); err != nil {
-			return nil, err
+// forgetEvery is after how many steps that which everybody has read is deleted.
+const forgetEvery = 10
+
+// forget deletes from time to time what stands in the streams. It is called when
+// everybody has read all of it.
+func (p *pipeline) forget(ctx context.Context) error {
+	if p.steps++; p.steps%forgetEvery > 0 {
+		return nil
+	}
+	topics := []string{events.TopicTransactions, events.TopicLabels, events.TopicEnriched, events.TopicLearning}
+	for n := range p.detect {
+		topics = append(topics, scoredTopic(n))
+	}
+	return p.kafka.forget(ctx, topics...)
+}
+
+func (p *pipeline) place(rec *kgo.Record, topic, user string) *kgo.Record {
+	rec.Topic, rec.Partition = topic, int32(stream.PartitionOf([]byte(user), p.partitions))
+	return rec
+}
+
+func (p *pipeline) produce(ctx context.Context, records []*kgo.Record) error {
+	if err := p.producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		return fmt.Errorf("write to the embedded Kafka: %w", err)
+	}
+	return nil
+}
+
+// watermark says to a partition of the transactions' topic that none before at
+// follows, as a function upstream would.
+func watermark(partition int, at int64) *kgo.Record {
+	rec := recordOf(&events.Event{
+		ID: strconv.FormatInt(at, 10), Source: "/datasurge/backtest", Type: events.TypeWatermark, Time: time.UnixMilli(at).UTC(),
+		Extensions: []events.Extension{
+			{Name: events.ExtTask, Value: "backtest/0/1"}, {Name: events.ExtWatermark, Value: strconv.FormatInt(at, 10)},
+		},
+	})
+	rec.Topic, rec.Partition = events.TopicTransactions, int32(partition)
+	return rec
+}
+
+// close ends the functions.
+func (p *pipeline) close() error {
+	if p.producer != nil {
+		p.producer.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var err error
+	for _, engine := range append([]*stream.Engine{p.enrich, p.learn}, p.detect...) {
+		if engine != nil {
+			err = errors.Join(err, engine.Close(ctx))
 		}
-		for _, e := range m.take() {
-			if e.topic == events.TopicScored {
-				scored = append(scored, e)
-			}
-		}
 	}
-	if err := m.tick(); err != nil {
-		return nil, err
-	}
-	m.take()
-	if len(scored) != len(enriched) {
-		return nil, fmt.Errorf("%d of %d transactions were scored", len(scored), len(enriched))
-	}
-	return scored, nil
+	return err
 }

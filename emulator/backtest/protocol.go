@@ -1,7 +1,5 @@
 package backtest
 
-import "time"
-
 // Row is one transaction with its label and what was decided about it.
 type Row struct {
 	Customer, Merchant int32 // places in Result.Customers and Result.Merchants
@@ -11,12 +9,11 @@ type Row struct {
 	RuleScore          float64 // what the rules that fired, those in shadow too, say without the model
 	Fraud              bool
 	Labelled           bool // there was a label at all
+	scored             bool
 	Scenario           uint8
 	Flagged            bool
 	Fired              uint64 // rules, those in shadow too, that fired, a bit for each of Result.Rules
 }
-
-const day = int64(24 * time.Hour / time.Millisecond)
 
 // Protocol is the Fraud Detection Handbook's: a week of training, a week in which
 // its labels come, and the days of the test.

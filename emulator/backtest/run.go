@@ -5,15 +5,15 @@ package backtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"datasurge/events"
-	"datasurge/functions/detect/rules"
 )
 
 // Config is what is run.
@@ -22,8 +22,14 @@ type Config struct {
 	// Rules is a file of rules; nil: [DefaultRules]. Against is another, that is
 	// compared with it; nil: nothing is.
 	Rules, Against []byte
-	// Progress, if set, is told after each day how many of all are done.
-	Progress func(done, all int)
+	// Partitions is how many there are of each topic, and so how many tasks of
+	// each function; 0: one. It does not matter to the scores, unless rules ask for
+	// windows of merchants, which tasks tell each other about as fast as they can.
+	Partitions int
+	// Progress, if set, is told after each step how much of the source is done.
+	Progress func(done, all int64)
+	// Logger is told what goes wrong and is tried again; nil: nobody is.
+	Logger *slog.Logger
 }
 
 // Result is what a run found.
@@ -33,6 +39,7 @@ type Result struct {
 	Other                []Row // by the rules of Config.Against; empty without
 	Rules, OtherRules    []Rule
 	Models               []Model // in the order in which they came into force
+	Refused              int     // transactions that were not scored: invalid, or written twice
 }
 
 // Rule is a rule that could fire. Only the first 64 are told apart.
@@ -50,177 +57,106 @@ type Model struct {
 
 // Run runs the whole source.
 func Run(ctx context.Context, config Config) (*Result, error) {
-	p, err := newPipeline(config.Rules, config.Against)
+	result, err := run(ctx, &config)
+	if err != nil {
+		return nil, fmt.Errorf("backtest: %w", err)
+	}
+	return result, nil
+}
+
+func run(ctx context.Context, config *Config) (result *Result, err error) {
+	log := config.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	partitions := max(1, config.Partitions)
+	files := [][]byte{config.Rules}
+	if files[0] == nil {
+		files[0] = DefaultRules()
+	}
+	if config.Against != nil {
+		files = append(files, config.Against)
+	}
+	k, err := openKafka(ctx, partitions, len(files) > 1, log)
 	if err != nil {
 		return nil, err
 	}
-	c := newCollector(p)
-	days := make(chan enrichedDay, 1)
+	defer func() { err = errors.Join(err, k.close()) }()
+	p, err := openPipeline(ctx, k, partitions, files, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	return p.run(ctx, config)
+}
+
+// run feeds the pipeline and collects what comes out.
+func (p *pipeline) run(ctx context.Context, config *Config) (*Result, error) {
+	c := newCollector(p.rules)
 	group, ctx := errgroup.WithContext(ctx)
+	reading, stop := context.WithCancel(ctx)
+	var followers []*follower
+	for n := range p.detect {
+		f, err := newFollower(p.kafka.options, scoredTopic(n))
+		if err != nil {
+			stop()
+			return nil, errors.Join(err, group.Wait())
+		}
+		followers = append(followers, f)
+		group.Go(func() error {
+			defer f.client.Close()
+			return f.run(reading, func(s *events.Scored) { c.decided(n, s) })
+		})
+	}
+	steps := make(chan Step, 1)
 	group.Go(func() error {
-		defer close(days)
+		defer close(steps)
 		for {
-			d, ok := config.Source.Next()
-			if !ok {
-				return nil
-			}
-			enriched, err := p.enriched(d.Transactions)
-			if err != nil {
+			s, ok, err := config.Source.Next(ctx)
+			if err != nil || !ok {
 				return err
 			}
 			select {
-			case days <- enrichedDay{d, enriched}:
+			case steps <- s:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
 	})
 	group.Go(func() error {
-		done := 0
-		for d := range days {
-			own, other, err := p.day(d.Midnight, d.Labels, d.enriched)
-			if err != nil {
+		select {
+		case err := <-p.kafka.broker.Failed():
+			return err
+		case <-reading.Done():
+			return nil
+		}
+	})
+	group.Go(func() error {
+		defer stop()
+		for s := range steps {
+			c.expect(&s)
+			if err := p.step(ctx, &s); err != nil {
 				return err
 			}
-			if err := c.collect(&d.Day, own, other); err != nil {
-				return err
+			for n, f := range followers {
+				ends, err := p.kafka.ends(ctx, scoredTopic(n))
+				if err == nil {
+					err = f.await(ctx, ends)
+				}
+				if err != nil {
+					return err
+				}
 			}
-			if done++; config.Progress != nil {
-				config.Progress(done, config.Source.Days())
-			}
-			if ctx.Err() != nil {
-				return ctx.Err()
+			if config.Progress != nil {
+				config.Progress(s.Done, s.All)
 			}
 		}
-		return nil
+		return ctx.Err()
 	})
 	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("backtest: %w", err)
+		return nil, err
 	}
-	return &c.result, nil
-}
-
-type enrichedDay struct {
-	Day
-	enriched []events.Event
-}
-
-// collector makes rows of scored transactions and labels.
-type collector struct {
-	result    Result
-	customers map[string]int32
-	merchants map[string]int32
-	unlabeled map[string]int // place of the row, by transaction
-	own, ours ruleBits
-}
-
-// ruleBits gives the place and the weight of each rule.
-type ruleBits map[string]ruleBit
-
-type ruleBit struct {
-	place  int
-	weight float64
-}
-
-func newCollector(p *pipeline) *collector {
-	c := &collector{customers: map[string]int32{}, merchants: map[string]int32{}, unlabeled: map[string]int{}}
-	c.own, c.result.Rules = bitsOf(p.detect.set())
-	if p.other != nil {
-		c.ours, c.result.OtherRules = bitsOf(p.other.set())
-	}
-	return c
-}
-
-func bitsOf(set *rules.Set) (ruleBits, []Rule) {
-	bits := ruleBits{}
-	var list []Rule
-	for _, r := range set.Rules() {
-		bits[r.ID] = ruleBit{len(list), r.Weight}
-		list = append(list, Rule{r.ID, r.Weight})
-	}
-	return bits, list
-}
-
-func (c *collector) collect(d *Day, own, other []emitted) error {
-	for i := range own {
-		var s events.Scored
-		if err := events.ParseVerdict(own[i].event.Data, &s); err != nil {
-			return err
-		}
-		r := Row{
-			Customer: place(c.customers, &c.result.Customers, s.UserID), Merchant: place(c.merchants, &c.result.Merchants, s.MerchantID),
-			Time: s.Time, Amount: s.Amount,
-		}
-		if d.Amounts != nil {
-			r.Amount = d.Amounts[i]
-		}
-		c.own.decide(&r, &s)
-		c.model(&s)
-		c.unlabeled[strings.Clone(s.TransactionID)] = len(c.result.Rows)
-		c.result.Rows = append(c.result.Rows, r)
-	}
-	for i := range other {
-		var s events.Scored
-		if err := events.ParseVerdict(other[i].event.Data, &s); err != nil {
-			return err
-		}
-		r := c.result.Rows[len(c.result.Other)]
-		r.Fired = 0
-		c.ours.decide(&r, &s)
-		c.result.Other = append(c.result.Other, r)
-	}
-	for i := range d.Labels {
-		var l events.Label
-		if err := events.ParseLabel(d.Labels[i].Data, &l); err != nil {
-			return err
-		}
-		at, ok := c.unlabeled[l.TransactionID]
-		if !ok {
-			continue
-		}
-		delete(c.unlabeled, l.TransactionID)
-		for _, rows := range [][]Row{c.result.Rows, c.result.Other} {
-			if at < len(rows) {
-				rows[at].Labelled, rows[at].Fraud, rows[at].Scenario = true, l.Fraud, scenarioOf(&l)
-			}
-		}
-	}
-	return nil
-}
-
-// decide fills in what was decided.
-func (b ruleBits) decide(r *Row, s *events.Scored) {
-	r.Score, r.Flagged = s.Score, s.Flagged
-	doubt := 1.0
-	for _, list := range [...][]events.FiredRule{s.Rules, s.Shadow} {
-		for _, fired := range list {
-			bit := b[fired.ID]
-			if bit.place < 64 {
-				r.Fired |= 1 << bit.place
-			}
-			doubt *= 1 - bit.weight
-		}
-	}
-	r.RuleScore = 1 - doubt
-}
-
-func (c *collector) model(s *events.Scored) {
-	models := &c.result.Models
-	if n := len(*models); n == 0 || (*models)[n-1].Version != s.ModelVersion {
-		*models = append(*models, Model{Version: strings.Clone(s.ModelVersion), From: s.Time})
-	}
-	(*models)[len(*models)-1].Count++
-}
-
-func place(places map[string]int32, names *[]string, name string) int32 {
-	at, ok := places[name]
-	if !ok {
-		at = int32(len(*names))
-		name = strings.Clone(name)
-		places[name] = at
-		*names = append(*names, name)
-	}
-	return at
+	return c.finish(), nil
 }
 
 // Scenarios are the names of the scenarios that results are broken down by; those

@@ -16,7 +16,7 @@ func small(changed func(*events.Label)) Config {
 	return Config{Source: &Handbook{Customers: 150, Through: 45, Changed: changed}}
 }
 
-func run(t *testing.T, c Config) *Result {
+func measured(t *testing.T, c Config) *Result {
 	t.Helper()
 	r, err := Run(t.Context(), c)
 	if err != nil {
@@ -29,8 +29,8 @@ func run(t *testing.T, c Config) *Result {
 // an earlier transaction changes, and later ones do.
 func TestNoLabelIsUsedBeforeItIsKnown(t *testing.T) {
 	known := handbook.Start().UnixMilli() + 30*day + day/3
-	want := run(t, small(nil))
-	turned := run(t, small(func(l *events.Label) {
+	want := measured(t, small(nil))
+	turned := measured(t, small(func(l *events.Label) {
 		if l.LabelTime >= known {
 			l.Fraud = !l.Fraud
 		}
@@ -61,10 +61,10 @@ func TestNoLabelIsUsedBeforeItIsKnown(t *testing.T) {
 
 // What comes after a transaction does not change its score.
 func TestScoresDoNotDependOnWhatFollows(t *testing.T) {
-	whole := run(t, small(nil))
+	whole := measured(t, small(nil))
 	short := small(nil)
 	short.Source.(*Handbook).Through = 30
-	part := run(t, short)
+	part := measured(t, short)
 	if len(part.Rows) == 0 || len(part.Rows) >= len(whole.Rows) {
 		t.Fatalf("%d and %d transactions", len(part.Rows), len(whole.Rows))
 	}
@@ -78,7 +78,7 @@ func TestScoresDoNotDependOnWhatFollows(t *testing.T) {
 func TestReport(t *testing.T) {
 	config := small(nil)
 	config.Against = []byte("id: everything\nversion: 1\ndescription: All.\nseverity: low\nweight: 0.5\nwhen: baseAmount > 0.0\n")
-	result := run(t, config)
+	result := measured(t, config)
 	report, err := NewReport(result, Protocol{handbook.Start().UnixMilli() + 28*day, 7})
 	if err != nil {
 		t.Fatal(err)

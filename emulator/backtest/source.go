@@ -1,80 +1,112 @@
 package backtest
 
 import (
+	"context"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"datasurge/events"
+	"datasurge/events/kafkarecord"
 	"datasurge/functions/generate"
 	"datasurge/functions/generate/handbook"
 )
 
-// Day is what happens on one day of event time.
-type Day struct {
-	Midnight     int64          // UTC, ms since the epoch
-	Transactions []events.Event // in the order of their times
-	Amounts      []int64        // of the transactions as the data set has them, minor units; nil: as they are
-	Labels       []events.Event // that become known on the day, in the order of their times
+// Step is what happens in a day of event time, from one hour after midnight (UTC),
+// when a model that was learnt from the day before may be used, to the same of the
+// next day.
+type Step struct {
+	Done, All    int64         // how much of the source has been handed out with this step
+	End          int64         // ms since the epoch; all that follows is not before it
+	Transactions []Transaction // in the order of their times
+	Labels       []Label       // that become known in the step, in the order in which they do
 }
 
-// Source gives the days one by one.
+// Transaction is a transaction as it is written to the topic.
+type Transaction struct {
+	ID, UserID string
+	Amount     int64       // as the data set has it, minor units; below 0: as detect has it
+	Record     *kgo.Record // its key, value and headers
+}
+
+// Label is a label as it is written to the topic.
+type Label struct {
+	events.Label
+	Record *kgo.Record
+}
+
+// Source gives transactions and labels in steps. It is used by one goroutine.
 type Source interface {
-	// Next returns the next day, and false after the last.
-	Next() (Day, bool)
-	// Days is how many there are.
-	Days() int
+	// Next returns the next step, and false after the last. Steps in which
+	// nothing happens may be left out.
+	Next(ctx context.Context) (Step, bool, error)
+}
+
+const (
+	day  = int64(24 * time.Hour / time.Millisecond)
+	hour = day / 24
+)
+
+// stepEnd is the end of the step that t is in.
+func stepEnd(t int64) int64 {
+	rest := (t - hour) % day
+	if rest < 0 {
+		rest += day
+	}
+	return t - rest + day
 }
 
 // Handbook is the Fraud Detection Handbook's data set with labels a week later; the
-// last days have labels only.
+// last steps have labels only.
 type Handbook struct {
 	// Customers, if above 0, leaves out the transactions of customers from that
 	// number on.
 	Customers int32
-	// Through, if above 0, is how many days there are.
+	// Through, if above 0, is how many steps there are.
 	Through int
 	// Changed, if set, may change a label before it is handed out.
 	Changed func(*events.Label)
 
 	source generate.HandbookSource
 	next   *generate.HandbookTransaction
-	day    int
-	labels [delayDays][]events.Event // of the days before, by day modulo delayDays
-}
-
-// Days implements Source.
-func (h *Handbook) Days() int {
-	if h.Through > 0 {
-		return h.Through
-	}
-	return handbook.Days + delayDays
+	steps  int
+	labels []Label // that are not known yet
 }
 
 // Next implements Source.
-func (h *Handbook) Next() (Day, bool) {
-	if h.day == h.Days() {
-		return Day{}, false
+func (h *Handbook) Next(context.Context) (Step, bool, error) {
+	all := handbook.Days + delayDays
+	if h.Through > 0 {
+		all = h.Through
 	}
-	if h.day == 0 {
+	if h.steps == all {
+		return Step{}, false, nil
+	}
+	if h.steps == 0 {
 		h.pull()
 	}
-	d := Day{Midnight: handbook.Start().UnixMilli() + int64(h.day)*day, Labels: h.labels[h.day%delayDays]}
-	var labels []events.Event
-	for ; h.next != nil && h.next.Time() < d.Midnight+day; h.pull() {
+	h.steps++
+	s := Step{Done: int64(h.steps), All: int64(all), End: handbook.Start().UnixMilli() + int64(h.steps)*day + hour}
+	for ; h.next != nil && h.next.Time() < s.End; h.pull() {
 		if h.Customers > 0 && h.next.Customer >= h.Customers {
 			continue
 		}
 		t := h.next.Event()
-		d.Transactions = append(d.Transactions, events.NewTransaction(&t))
-		d.Amounts = append(d.Amounts, h.next.Cents)
+		e := events.NewTransaction(&t)
+		s.Transactions = append(s.Transactions, Transaction{t.TransactionID, t.UserID, h.next.Cents, recordOf(&e)})
 		l := h.next.Label(delayDays * 24 * time.Hour)
 		if h.Changed != nil {
 			h.Changed(&l)
 		}
-		labels = append(labels, events.NewLabel(&l))
+		e = events.NewLabel(&l)
+		h.labels = append(h.labels, Label{l, recordOf(&e)})
 	}
-	h.labels[h.day%delayDays] = labels
-	h.day++
-	return d, true
+	known := 0
+	for known < len(h.labels) && h.labels[known].LabelTime < s.End {
+		known++
+	}
+	s.Labels, h.labels = h.labels[:known:known], h.labels[known:]
+	return s, true, nil
 }
 
 func (h *Handbook) pull() {
@@ -82,4 +114,10 @@ func (h *Handbook) pull() {
 	if t, ok := h.source.Next(); ok {
 		h.next = &t
 	}
+}
+
+func recordOf(e *events.Event) *kgo.Record {
+	rec := &kgo.Record{}
+	kafkarecord.Write(e, rec)
+	return rec
 }
