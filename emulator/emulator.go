@@ -338,6 +338,7 @@ func (e *emulator) serviceConfig(s *knative.Service) service.Config {
 		Command:     command,
 		Env:         env,
 		ScaleToZero: e.config.scaleToZero,
+		Drain:       e.config.pace.drain,
 		InstanceEnv: func(id string) map[string]string {
 			if !e.embedded() || function == "" {
 				return nil // a consumer group decides who owns what

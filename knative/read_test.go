@@ -54,8 +54,8 @@ func summary(s *Set) string {
 	}
 	for _, v := range s.Services {
 		object(&v.Object)
-		fmt.Fprintf(&b, "  image %s env %v port %d ready %q timeout %v concurrency %d scale %d..%d from %d target %v\n",
-			v.Image, v.Env, v.Port, v.ReadyPath, v.Timeout, v.Concurrency, v.MinScale, v.MaxScale, v.InitialScale, v.Target)
+		fmt.Fprintf(&b, "  image %s env %v port %d ready %q timeout %v concurrency %d scale %d..%d from %d%s\n",
+			v.Image, v.Env, v.Port, v.ReadyPath, v.Timeout, v.Concurrency, v.MinScale, v.MaxScale, v.InitialScale, autoscalingOf(&v.Autoscaling))
 	}
 	delivery := func(d Delivery) {
 		dls := "lost"
@@ -292,4 +292,17 @@ func TestPause(t *testing.T) {
 	if got := exponential.Pause(200); got <= 0 {
 		t.Errorf("pause 200 is %v", got)
 	}
+}
+
+// autoscalingOf is what is said to the autoscaler, "" when nothing is.
+func autoscalingOf(a *Autoscaling) string {
+	if *a == (Autoscaling{}) {
+		return ""
+	}
+	burst := "default"
+	if a.BurstCapacity != nil {
+		burst = fmt.Sprint(*a.BurstCapacity)
+	}
+	return fmt.Sprintf(" metric %q target %v of %v%% window %v panic %v%% at %v%% delay %v zero after %v at least %d burst %s",
+		a.Metric, a.Target, a.Utilization, a.Window, a.PanicWindow, a.PanicThreshold, a.ScaleDownDelay, a.ZeroRetention, a.ActivationScale, burst)
 }

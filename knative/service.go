@@ -14,14 +14,13 @@ import (
 //
 // Read: one container with image, env (name and value), ports, readinessProbe
 // (httpGet or tcpSocket); timeoutSeconds, containerConcurrency; the annotations
-// autoscaling.knative.dev/min-scale, max-scale, initial-scale and target.
+// of the autoscaler (scaling.go).
 //
 // Ignored: resources, security contexts, image pull settings, liveness probes,
-// service accounts, the other autoscaling annotations: an instance is a process
-// with all of the machine.
+// service accounts: an instance is a process with all of the machine.
 //
 // Refused: several containers, volumes, env from secrets, config maps or
-// fields, traffic splitting.
+// fields, traffic splitting, another autoscaler than Knative's own.
 //
 // Service runs a function.
 type Service struct {
@@ -45,9 +44,7 @@ type Service struct {
 	// InitialScale is the number that a revision begins with, at least MinScale;
 	// default 1.
 	InitialScale int
-	// Target is the number of requests at a time that one instance is wanted to
-	// have, of which 70 % is aimed at; 0: 100, or Concurrency.
-	Target float64
+	Autoscaling  Autoscaling
 }
 
 // EnvVar is one environment variable of a container.
@@ -123,9 +120,8 @@ type container struct {
 	TerminationMessagePolicy ignored     `yaml:"terminationMessagePolicy"`
 }
 
-const autoscaling = "autoscaling.knative.dev/"
-
-// serviceAnnotations are those of a Service and of its template.
+// serviceAnnotations are those of a Service and of its template, besides those of
+// the autoscaler, which only the template may have.
 var serviceAnnotations = annotations{
 	"serving.knative.dev/rollout-duration":               false,
 	"serving.knative.dev/revision-gc":                    false,
@@ -135,22 +131,6 @@ var serviceAnnotations = annotations{
 	"networking.knative.dev/disable-auto-tls":            false,
 	"networking.knative.dev/disable-external-domain-tls": false,
 	"networking.knative.dev/http-protocol":               false,
-
-	autoscaling + "min-scale": true, autoscaling + "minScale": true,
-	autoscaling + "max-scale": true, autoscaling + "maxScale": true,
-	autoscaling + "initial-scale": true, autoscaling + "initialScale": true, autoscaling + "activation-scale": false,
-	autoscaling + "target": true, autoscaling + "target-burst-capacity": false, autoscaling + "targetBurstCapacity": false,
-	autoscaling + "target-utilization-percentage": false, autoscaling + "targetUtilizationPercentage": false,
-	autoscaling + "window": false, autoscaling + "panic-window-percentage": false, autoscaling + "panic-threshold-percentage": false,
-	autoscaling + "scale-down-delay": false, autoscaling + "scaleDownDelay": false, autoscaling + "scale-to-zero-pod-retention-period": false,
-	autoscaling + "metric": false, autoscaling + "class": false,
-}
-
-// emulatedScaling are annotations with the only value that is emulated, which is
-// the default.
-var emulatedScaling = map[string]string{
-	autoscaling + "class":  "kpa.autoscaling.knative.dev",
-	autoscaling + "metric": "concurrency",
 }
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
@@ -158,6 +138,9 @@ var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 func readService(root *yaml.Node, o *Object) (*Service, error) {
 	var spec serviceSpec
 	if err := readObject(root, o, "serving.knative.dev/v1", &spec); err != nil {
+		return nil, err
+	}
+	if err := o.checkNoScaling(); err != nil {
 		return nil, err
 	}
 	if err := o.checkAnnotations(serviceAnnotations); err != nil {
@@ -257,50 +240,3 @@ func (s *Service) readContainer(c *container, o *Object) error {
 
 // reservedEnv are the variables that Serving sets itself.
 var reservedEnv = []string{"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"}
-
-func (s *Service) readScale(have map[string]string, o *Object) error {
-	const at = "spec.template.metadata.annotations"
-	if err := o.checkAnnotationsAt(at, have, serviceAnnotations); err != nil {
-		return err
-	}
-	s.InitialScale = 1
-	for name, value := range have {
-		if only, ok := emulatedScaling[name]; ok && value != only {
-			return o.Errorf(at+"."+name, "%q is not emulated; want %s", value, only)
-		}
-		if !serviceAnnotations[name] {
-			continue
-		}
-		if name == autoscaling+"target" {
-			target, err := strconv.ParseFloat(value, 64)
-			if err != nil || !(target >= 0.01 && target <= 1e6) {
-				return o.Errorf(at+"."+name, "%q: want a number, 0.01 or more", value)
-			}
-			s.Target = target
-			continue
-		}
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 0 {
-			return o.Errorf(at+"."+name, "%q: want a whole number, 0 or more", value)
-		}
-		switch strings.TrimPrefix(name, autoscaling) {
-		case "min-scale", "minScale":
-			s.MinScale = n
-		case "max-scale", "maxScale":
-			s.MaxScale = n
-		default:
-			if n == 0 {
-				return o.Errorf(at+"."+name, "0: clusters refuse it, unless allow-zero-initial-scale is set; want 1 or more")
-			}
-			s.InitialScale = n
-		}
-	}
-	if s.MaxScale > 0 && s.MinScale > s.MaxScale {
-		return o.Errorf(at+"."+autoscaling+"max-scale", "%d is less than min-scale %d", s.MaxScale, s.MinScale)
-	}
-	if s.MaxScale > 0 && s.InitialScale > s.MaxScale {
-		return o.Errorf(at+"."+autoscaling+"initial-scale", "%d is more than max-scale %d", s.InitialScale, s.MaxScale)
-	}
-	slices.Sort(o.Ignored)
-	return nil
-}

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,10 +17,8 @@ type instance struct {
 	Instance
 	process process
 
-	active   int             // requests that the process has been given
-	waiting  []chan struct{} // those that wait for their turn, in order; closed when it comes
-	draining bool            // it gets no more requests
-	idle     chan struct{}   // closed when it drains and has no request
+	active int  // requests that the process has been given
+	line   line // of those that wait for their turn at it
 }
 
 // run starts one process and returns when it has ended: for how long it was
@@ -29,7 +28,7 @@ func (r *revision) run(sl *slot) (wasReady time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	in := &instance{idle: make(chan struct{})}
+	in := new(instance)
 	in.Instance = Instance{
 		Service: r.s.name, Revision: r.name, ID: r.newID(), Label: sl.label,
 		URL: "http://" + net.JoinHostPort(loopback, strconv.Itoa(port)),
@@ -54,8 +53,8 @@ func (r *revision) run(sl *slot) (wasReady time.Duration, err error) {
 	case err = <-ended:
 	case <-sl.retired:
 		endProbing()
-		r.drain(in)
-		err = r.terminate(in, ended)
+		r.withdraw(in)
+		err = r.drain(in, ended)
 	case <-r.s.ctx.Done():
 		endProbing()
 		err = r.terminateNow(in, ended)
@@ -70,35 +69,33 @@ func (r *revision) run(sl *slot) (wasReady time.Duration, err error) {
 	return wasReady, err
 }
 
-// drain lets no more requests in.
-func (r *revision) drain(in *instance) {
-	r.withdraw(in)
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	in.draining = true
-	in.checkIdle()
-}
+const (
+	// quiet is how long the queue-proxy waits after the last request that has come
+	// before it lets SIGTERM through (drainSleepDuration in serving pkg/queue).
+	quiet = 30 * time.Second
+	// lastGrace is what Kubernetes leaves a process after SIGTERM when draining has
+	// used up its time of grace.
+	lastGrace = 2 * time.Second
+)
 
-// lastGrace is what Kubernetes leaves a process after SIGTERM when draining has
-// used up its time of grace.
-const lastGrace = 2 * time.Second
-
-// terminate ends the process of a draining instance: SIGTERM after its last
-// request, SIGKILL when timeoutSeconds have passed since it began to drain.
-func (r *revision) terminate(in *instance, ended <-chan error) error {
-	grace := time.NewTimer(r.cfg.Service.Timeout)
-	defer grace.Stop()
+// drain ends the process of an instance that gets no more requests: SIGTERM after
+// a while, in which those that it has may end, and SIGKILL when timeoutSeconds
+// have passed since it began to drain.
+func (r *revision) drain(in *instance, ended <-chan error) error {
+	timeout := r.cfg.Service.Timeout
+	wait := min(cmp.Or(r.cfg.Drain, quiet), timeout)
+	pause := time.NewTimer(wait)
+	defer pause.Stop()
 	select {
 	case err := <-ended:
 		return err
-	case <-in.idle:
-	case <-grace.C:
-		r.cfg.Logger.Warn("requests are under way when the time of grace is over", "service", in.Label, "revision", r.name, "grace", r.cfg.Service.Timeout)
-		grace.Reset(lastGrace)
+	case <-pause.C:
 	case <-r.s.ctx.Done():
 		return r.terminateNow(in, ended)
 	}
 	in.process.terminate()
+	grace := time.NewTimer(max(timeout-wait, lastGrace))
+	defer grace.Stop()
 	select {
 	case err := <-ended:
 		return err

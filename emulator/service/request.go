@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,13 +18,14 @@ import (
 //
 //   - It waits for an instance that is ready, and wakes a service that is scaled
 //     to zero.
-//   - Of the instances that have room the next gets it, whatever is in it.
-//   - With containerConcurrency it waits for its turn at the instance. At most ten
-//     times as many requests wait; one more is answered 503, "pending request
-//     queue full".
+//   - An instance gets it, whatever is in it (balance.go).
+//   - With containerConcurrency it waits for its turn: in the activator, when that
+//     is in the path, for any instance, with at most 10,000 others; else at an
+//     instance, with at most ten times as many. One more is answered 503, "pending
+//     request queue full".
 //   - When no answer has come timeoutSeconds after the request, it is 504,
-//     "request timeout" or, without a ready instance, "activator request timeout".
-//     An answer that is not complete by then breaks off.
+//     "activator request timeout" or, without the activator, "request timeout". An
+//     answer that is not complete by then breaks off.
 //   - When the instance does not answer (it refuses, resets, sends no HTTP), the
 //     answer is 502.
 //
@@ -32,7 +34,8 @@ import (
 // the request's context.
 func (s *Service) RoundTrip(base http.RoundTripper, req *http.Request, path string) (*http.Response, error) {
 	parent := req.Context()
-	ctx, cancel := context.WithTimeoutCause(parent, s.begin(), errTimeout)
+	timeout, cause := s.begin()
+	ctx, cancel := context.WithTimeoutCause(parent, timeout, cause)
 	in, err := s.admit(ctx)
 	if err != nil {
 		s.end()
@@ -66,9 +69,9 @@ func (s *Service) RoundTrip(base http.RoundTripper, req *http.Request, path stri
 }
 
 var (
-	errTimeout   = errors.New("request timeout")
-	errColdStart = errors.New("activator request timeout")
-	errQueueFull = errors.New("pending request queue full")
+	errTimeout          = errors.New("request timeout")
+	errActivatorTimeout = errors.New("activator request timeout")
+	errQueueFull        = errors.New("pending request queue full")
 )
 
 // failure is the answer when there is none of the instance's.
@@ -78,7 +81,7 @@ func (s *Service) failure(parent context.Context, req *http.Request, err error) 
 	}
 	status, text := http.StatusBadGateway, ""
 	switch {
-	case errors.Is(err, errTimeout), errors.Is(err, errColdStart):
+	case errors.Is(err, errTimeout), errors.Is(err, errActivatorTimeout):
 		status, text = http.StatusGatewayTimeout, err.Error() // without a line end, as the timeout handler writes it
 	case errors.Is(err, errQueueFull):
 		status, text = http.StatusServiceUnavailable, err.Error()+"\n"
@@ -130,15 +133,22 @@ func (a *answer) Close() error {
 	return err
 }
 
-// begin notes that a request has come and returns how long it may take.
-func (s *Service) begin() (timeout time.Duration) {
+// begin notes that a request has come and returns how long it may take, and what
+// it is answered when that is over. The activator's clock begins before the
+// queue-proxy's.
+func (s *Service) begin() (timeout time.Duration, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.meter.add(time.Now(), 1)
-	if r := s.mu.current; len(r.slots) == 0 {
-		r.scale(1)
+	r := s.mu.current
+	if len(r.slots) == 0 {
+		r.scale(max(1, r.scaler.active))
 	}
-	return s.mu.current.cfg.Service.Timeout
+	cause = errTimeout
+	if r.proxied() {
+		cause = errActivatorTimeout
+	}
+	return r.cfg.Service.Timeout, cause
 }
 
 // end notes that a request has ended.
@@ -153,113 +163,115 @@ var errClosed = errors.New("closed")
 // admit chooses an instance for a request and waits for its turn. When there is
 // no error, leave has to be called.
 func (s *Service) admit(ctx context.Context) (*instance, error) {
-	in, turn, err := s.choose(ctx)
-	if err != nil || turn == nil {
-		return in, err
+	s.mu.Lock()
+	if s.mu.closed {
+		s.mu.Unlock()
+		return nil, errClosed
+	}
+	r := s.mu.current
+	limit := r.cfg.Service.Concurrency
+	if in := r.pick(); in != nil && (limit == 0 || in.active < limit) {
+		in.active++
+		s.mu.Unlock()
+		return in, nil
+	} else if in != nil {
+		turn, err := in.line.join(queueFactor * limit)
+		s.mu.Unlock()
+		return s.await(ctx, &in.line, turn, err)
+	}
+	depth := activatorQueue
+	if limit == 0 {
+		depth = math.MaxInt
+	}
+	turn, err := s.mu.line.join(depth)
+	s.mu.Unlock()
+	return s.await(ctx, &s.mu.line, turn, err)
+}
+
+// await waits for a turn in a line.
+func (s *Service) await(ctx context.Context, l *line, turn chan *instance, err error) (*instance, error) {
+	if err != nil {
+		return nil, err
 	}
 	select {
-	case <-turn:
+	case in := <-turn:
 		return in, nil
+	case <-s.ctx.Done():
+		err = errClosed
 	case <-ctx.Done():
+		err = context.Cause(ctx)
 	}
 	s.mu.Lock()
-	i := slices.Index(in.waiting, turn)
-	if i >= 0 {
-		in.waiting = slices.Delete(in.waiting, i, i+1)
-		in.checkIdle()
-	}
+	waited := l.quit(turn)
 	s.mu.Unlock()
-	if i < 0 {
-		s.leave(in) // the turn came all the same
+	if !waited {
+		s.leave(<-turn) // it came all the same
 	}
-	return nil, context.Cause(ctx)
-}
-
-// choose returns the next ready instance, and what to wait for when it has no
-// room, nil when it has. Without a ready instance it waits for one.
-func (s *Service) choose(ctx context.Context) (in *instance, turn chan struct{}, err error) {
-	for {
-		s.mu.Lock()
-		switch r := s.mu.current; {
-		case s.mu.closed:
-			s.mu.Unlock()
-			return nil, nil, errClosed
-		case len(r.ready) > 0:
-			in := s.pick(r)
-			turn, err := in.enter(r.cfg.Service.Concurrency)
-			s.mu.Unlock()
-			return in, turn, err
-		}
-		wait := s.mu.waiters
-		s.mu.Unlock()
-		select {
-		case <-wait:
-		case <-s.ctx.Done():
-			return nil, nil, errClosed
-		case <-ctx.Done():
-			if err := context.Cause(ctx); !errors.Is(err, errTimeout) {
-				return nil, nil, err
-			}
-			return nil, nil, errColdStart
-		}
-	}
-}
-
-// pick returns the next instance in turn that has room, or else the one with the
-// shortest queue. s.mu is held.
-func (s *Service) pick(r *revision) *instance {
-	s.mu.next++
-	limit := r.cfg.Service.Concurrency
-	var shortest *instance
-	for i := range r.ready {
-		in := r.ready[(s.mu.next+i)%len(r.ready)]
-		if limit == 0 || in.active < limit {
-			return in
-		}
-		if shortest == nil || len(in.waiting) < len(shortest.waiting) {
-			shortest = in
-		}
-	}
-	return shortest
-}
-
-// queueFactor is how many times containerConcurrency requests may wait at an
-// instance (serving cmd/queue).
-const queueFactor = 10
-
-// enter gives a request to an instance, of which limit may be under way at a
-// time, 0: any number. turn is closed when the request may go, nil when it may
-// now. The service's mutex is held.
-func (in *instance) enter(limit int) (turn chan struct{}, err error) {
-	switch {
-	case limit == 0 || in.active < limit:
-		in.active++
-		return nil, nil
-	case len(in.waiting) >= queueFactor*limit:
-		return nil, errQueueFull
-	}
-	turn = make(chan struct{})
-	in.waiting = append(in.waiting, turn)
-	return turn, nil
+	return nil, err
 }
 
 // leave ends a request: it is the next one's turn.
 func (s *Service) leave(in *instance) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(in.waiting) > 0 {
-		close(in.waiting[0])
-		in.waiting = slices.Delete(in.waiting, 0, 1)
+	if in.line.next(in) {
 		return
 	}
 	in.active--
-	in.checkIdle()
+	s.letIn()
 }
 
-// checkIdle tells a draining instance that its last request has ended. The
-// service's mutex is held.
-func (in *instance) checkIdle() {
-	if in.draining && in.active == 0 && len(in.waiting) == 0 {
-		close(in.idle)
+// letIn gives instances that have room to those who wait for one. s.mu is held.
+func (s *Service) letIn() {
+	for len(s.mu.line) > 0 {
+		in := s.mu.current.choose()
+		if in == nil {
+			return
+		}
+		in.active++
+		s.mu.line.next(in)
 	}
+}
+
+const (
+	// queueFactor is how many times containerConcurrency requests may wait at an
+	// instance (serving cmd/queue).
+	queueFactor = 10
+	// activatorQueue is how many may wait in the activator, if there is a
+	// containerConcurrency (breakerQueueDepth in serving pkg/activator/net).
+	activatorQueue = 10_000
+)
+
+// line is where requests wait for an instance, in order. The service's mutex
+// guards it.
+type line []chan *instance
+
+// join returns what the instance comes by when it is the request's turn.
+func (l *line) join(depth int) (turn chan *instance, err error) {
+	if len(*l) >= depth {
+		return nil, errQueueFull
+	}
+	turn = make(chan *instance, 1)
+	*l = append(*l, turn)
+	return turn, nil
+}
+
+// quit reports whether the request still waited, which it does no more.
+func (l *line) quit(turn chan *instance) bool {
+	i := slices.Index(*l, turn)
+	if i < 0 {
+		return false
+	}
+	*l = slices.Delete(*l, i, i+1)
+	return true
+}
+
+// next gives in to the first that waits, if there is one.
+func (l *line) next(in *instance) bool {
+	if len(*l) == 0 {
+		return false
+	}
+	(*l)[0] <- in
+	*l = slices.Delete(*l, 0, 1)
+	return true
 }

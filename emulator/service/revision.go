@@ -17,6 +17,7 @@ type revision struct {
 
 	slots  []*slot
 	ready  []*instance
+	next   int // where the activator looks next, round robin
 	scaler scaler
 	failed bool // it has been said that it does not start
 }
@@ -44,7 +45,7 @@ func (r *revision) scale(n int) {
 	}
 	for len(r.slots) < n {
 		sl := &slot{label: r.s.name, retired: make(chan struct{})}
-		if r.scaler.max > 1 {
+		if len(r.slots) > 0 || r.scaler.initial > 1 || r.cfg.Service.MaxScale > 1 {
 			sl.label = fmt.Sprintf("%s-%d", r.s.name, len(r.slots)+1)
 		}
 		r.slots = append(r.slots, sl)
@@ -147,8 +148,7 @@ func (r *revision) admitTo(in *instance) {
 		old, s.mu.current, s.mu.incoming = s.mu.current, r, nil
 		old.retire()
 	}
-	close(s.mu.waiters)
-	s.mu.waiters = make(chan struct{})
+	s.letIn()
 	s.mu.Unlock()
 	if r.cfg.Ready != nil {
 		r.cfg.Ready(in.Instance, true)

@@ -4,14 +4,15 @@
 // Emulated, after the sources of Knative Serving: PORT, K_SERVICE, K_REVISION and
 // K_CONFIGURATION in the environment; readiness by TCP on PORT, or by the
 // readiness probe's path, before any request; requests only to instances that are
-// ready, spread over them with no regard to their content; a request without a
-// ready instance waits and wakes one; timeoutSeconds, containerConcurrency and
-// its queue, with the queue-proxy's answers; the number of instances between
-// min-scale and max-scale, following the load as the autoscaler (KPA) makes it
-// follow; initial-scale; scale to zero, when it is asked for; a change as a new
-// revision, which takes over when it is ready while the old one drains; SIGTERM,
-// timeoutSeconds of grace, SIGKILL; restart with a growing pause when a process
-// ends.
+// ready, spread over them with no regard to their content, by the activator when
+// it is in the path; a request without a ready instance waits and wakes one;
+// timeoutSeconds, containerConcurrency with the queues of the activator and of the
+// queue-proxy, and their answers; the number of instances between min-scale and
+// max-scale, following the load as the autoscaler (KPA) makes it follow, with all
+// of its annotations; scale to zero, when it is asked for; a change as a new
+// revision, which takes over when it is ready while the old one drains; SIGTERM
+// after 30 s of draining, SIGKILL after timeoutSeconds; restart with a growing
+// pause when a process ends.
 //
 // Different from a cluster:
 //
@@ -19,10 +20,8 @@
 //     machine. POD_IP and INSTANCE_ID (the pod's name) are set too.
 //   - The environment is that of the manifest plus what a process needs to run at
 //     all (PATH, HOME and the like); the user's other variables are kept out.
-//   - Without max-scale a cluster has no bound. Here the number of instances never
-//     exceeds the larger of min-scale and initial-scale: there is one machine.
-//   - An instance counts as idle, and gets its SIGTERM, when its last request has
-//     ended. A cluster waits 30 s more, for its routers to hear of it.
+//   - Without max-scale a cluster has no bound. Here there are at most 110
+//     instances, which is what one node of Kubernetes takes.
 //   - Scale to zero is off unless asked for, so that what a function keeps in
 //     memory does not vanish while one looks at it.
 package service
@@ -49,6 +48,10 @@ type Config struct {
 	// ScaleToZero ends the last instance after 90 s without a request, when
 	// min-scale is 0.
 	ScaleToZero bool
+	// Drain is how long an instance that gets no more requests is left before its
+	// SIGTERM. Default is 30 s, for which a queue-proxy waits, since the cluster's
+	// routers hear of it later.
+	Drain time.Duration
 	// Started and Ended tell of the processes; Ready of readiness that has come
 	// or gone. They may be nil, and must not block.
 	Started func(Instance)
@@ -83,12 +86,11 @@ type Service struct {
 	mu struct {
 		sync.Mutex
 		closed    bool
-		revisions int           // that there have been
-		current   *revision     // gets the requests
-		incoming  *revision     // nil, or not ready yet
-		running   []*instance   // those with a process, of all revisions, in no order
-		next      int           // round robin over the ready instances
-		waiters   chan struct{} // closed and replaced when an instance is ready
+		revisions int         // that there have been
+		current   *revision   // gets the requests
+		incoming  *revision   // nil, or not ready yet
+		running   []*instance // those with a process, of all revisions, in no order
+		line      line        // of requests that wait for an instance, in the activator
 		meter     meter
 		restarts  int
 	}
@@ -100,7 +102,6 @@ func Start(cfg Config) *Service { return startOn(newHost(), cfg) }
 func startOn(m machine, cfg Config) *Service {
 	s := &Service{name: cfg.Service.Name, machine: m, overdue: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.mu.waiters = make(chan struct{})
 	s.mu.meter = meter{last: time.Now()}
 	s.mu.Lock()
 	s.mu.current = s.newRevision(cfg)

@@ -233,7 +233,7 @@ func TestInstances(t *testing.T) {
 	s, _ := start(t, "serve", knative.Service{MinScale: 3}, nil)
 	eventually(t, "ready", func() bool { _, ready, _ := s.Counts(); return ready == 3 })
 	seen := make(map[string]int)
-	for range 30 {
+	for range 100 {
 		status, body := roundTrip(t.Context(), t, s, "/")
 		if status != http.StatusOK {
 			t.Fatal(status, body)
@@ -241,11 +241,6 @@ func TestInstances(t *testing.T) {
 		id := body[strings.Index(body, "INSTANCE_ID="):]
 		id, _, _ = strings.Cut(id, "\n")
 		seen[id]++
-	}
-	for url, n := range seen {
-		if n != 10 {
-			t.Errorf("%s got %d of 30", url, n)
-		}
 	}
 	if len(seen) != 3 {
 		t.Errorf("%d instances got requests, want 3", len(seen))

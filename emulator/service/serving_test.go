@@ -29,23 +29,34 @@ func until(t *testing.T, what string, ok func() bool) {
 
 func ready(s *Service) int { _, n, _ := s.Counts(); return n }
 
+// direct is a service without the activator in its path, once an instance is
+// ready.
+func direct(s knative.Service) knative.Service {
+	s.Autoscaling.BurstCapacity = new(0.0)
+	return s
+}
+
 // TestRequestTimeout: an answer that does not come in timeoutSeconds is 504.
 func TestRequestTimeout(t *testing.T) {
 	golden.Row(t, 33, golden.FromSourceReading)
-	fake(t, &fakeMachine{}, knative.Service{Timeout: 60 * time.Second}, func(t *testing.T, s *Service, _ *recorder) {
-		for _, c := range []struct {
-			sleep time.Duration
-			want  reply
-		}{
-			{0, reply{200, "1", 0}},
-			{59 * time.Second, reply{200, "1", 59 * time.Second}},
-			{61 * time.Second, reply{504, "request timeout", 60 * time.Second}},
-		} {
-			if got := send(t, s, c.sleep); got != c.want {
-				t.Errorf("a request of %v: %v after %v, want %v after %v", c.sleep, got, got.took, c.want, c.want.took)
+	timeout := knative.Service{Timeout: 60 * time.Second}
+	for text, spec := range map[string]knative.Service{"activator request timeout": timeout, "request timeout": direct(timeout)} {
+		fake(t, &fakeMachine{}, spec, func(t *testing.T, s *Service, _ *recorder) {
+			until(t, "ready", func() bool { return ready(s) == 1 })
+			for _, c := range []struct {
+				sleep time.Duration
+				want  reply
+			}{
+				{0, reply{200, "1", 0}},
+				{59 * time.Second, reply{200, "1", 59 * time.Second}},
+				{61 * time.Second, reply{504, text, 60 * time.Second}},
+			} {
+				if got := send(t, s, c.sleep); got != c.want {
+					t.Errorf("a request of %v: %v after %v, want %v after %v", c.sleep, got, got.took, c.want, c.want.took)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // TestAnswerBreaksOff: an answer that has begun is cut at timeoutSeconds.
@@ -62,7 +73,7 @@ func TestAnswerBreaksOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.ReadAll(resp.Body); !errors.Is(err, errTimeout) || time.Since(begin) != 10*time.Second {
+		if _, err := io.ReadAll(resp.Body); !errors.Is(err, errActivatorTimeout) || time.Since(begin) != 10*time.Second {
 			t.Errorf("the body ends with %v after %v", err, time.Since(begin))
 		}
 		resp.Body.Close()
@@ -73,12 +84,12 @@ type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// TestConcurrency: containerConcurrency requests at a time, ten times as many
-// wait in order, one more is 503.
+// TestConcurrency: containerConcurrency requests at a time. Without the activator
+// ten times as many wait in order, and one more is 503.
 func TestConcurrency(t *testing.T) {
 	golden.Row(t, 33, golden.FromSourceReading)
 	m := new(fakeMachine)
-	fake(t, m, knative.Service{Concurrency: 2}, func(t *testing.T, s *Service, _ *recorder) {
+	fake(t, m, direct(knative.Service{Concurrency: 2, MaxScale: 1}), func(t *testing.T, s *Service, _ *recorder) {
 		until(t, "ready", func() bool { return ready(s) == 1 })
 		got := make(map[string]int)
 		for r := range sendAll(t, s, 2+20+3, time.Second) {
@@ -97,10 +108,47 @@ func TestConcurrency(t *testing.T) {
 	})
 }
 
+// TestActivatorQueue: with the activator in the path there is one queue for all
+// instances, also while none is ready, and it is long.
+func TestActivatorQueue(t *testing.T) {
+	golden.Row(t, 33, golden.FromSourceReading)
+	m := &fakeMachine{startup: 3 * time.Second}
+	fake(t, m, knative.Service{Concurrency: 2, MinScale: 2, MaxScale: 2}, func(t *testing.T, s *Service, _ *recorder) {
+		for round, begin := range []time.Duration{3 * time.Second, 0} {
+			got := make(map[time.Duration]int)
+			for r := range sendAll(t, s, 100, time.Second) {
+				if r.status != 200 {
+					t.Fatalf("%v", r)
+				}
+				got[r.took.Round(time.Second)-begin]++
+			}
+			for second := range 25 {
+				if n := got[time.Duration(second+1)*time.Second]; n != 4 {
+					t.Errorf("round %d: %d answers after %d s, want 4: two of each instance", round, n, second+1)
+				}
+			}
+		}
+		for _, p := range m.all() {
+			if p.most != 2 || p.served != 100 {
+				t.Errorf("%d at a time, want 2; %d served, want 100", p.most, p.served)
+			}
+		}
+		s.mu.Lock()
+		s.mu.line = make(line, activatorQueue)
+		for _, in := range s.mu.current.ready {
+			in.active = 2
+		}
+		s.mu.Unlock()
+		if got := send(t, s, 0); got.String() != "503 pending request queue full\n" {
+			t.Errorf("with a full queue: %v", got)
+		}
+	})
+}
+
 // TestTimeoutInQueue: waiting counts. One that has given up leaves its place.
 func TestTimeoutInQueue(t *testing.T) {
 	golden.Row(t, 33, golden.FromSourceReading)
-	fake(t, &fakeMachine{}, knative.Service{Concurrency: 1, Timeout: 10 * time.Second}, func(t *testing.T, s *Service, _ *recorder) {
+	fake(t, &fakeMachine{}, knative.Service{Concurrency: 1, MaxScale: 1, Timeout: 10 * time.Second}, func(t *testing.T, s *Service, _ *recorder) {
 		until(t, "ready", func() bool { return ready(s) == 1 })
 		var got []string
 		for r := range sendAll(t, s, 4, 4*time.Second) {
@@ -108,7 +156,7 @@ func TestTimeoutInQueue(t *testing.T) {
 		}
 		// The third begins at 8 s and is cut at 10 s; the fourth is, while it waits.
 		slices.Sort(got)
-		want := []string{"200 1 after 4s", "200 1 after 8s", "504 request timeout after 10s", "504 request timeout after 10s"}
+		want := []string{"200 1 after 4s", "200 1 after 8s", "504 activator request timeout after 10s", "504 activator request timeout after 10s"}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -121,7 +169,7 @@ func TestTimeoutInQueue(t *testing.T) {
 // TestClientGone: a request whose client has gone away gives its place to the
 // next.
 func TestClientGone(t *testing.T) {
-	fake(t, &fakeMachine{}, knative.Service{Concurrency: 1}, func(t *testing.T, s *Service, _ *recorder) {
+	fake(t, &fakeMachine{}, knative.Service{Concurrency: 1, MaxScale: 1}, func(t *testing.T, s *Service, _ *recorder) {
 		until(t, "ready", func() bool { return ready(s) == 1 })
 		gone := errors.New("gone")
 		begin := time.Now()
@@ -250,8 +298,12 @@ func TestUpdate(t *testing.T) {
 		if got := <-slow; got.String() != "200 1" || got.took != 20*time.Second {
 			t.Errorf("%v after %v", got, got.took)
 		}
+		<-old.ended
+		if took := time.Since(begin).Round(time.Second); took != 33*time.Second {
+			t.Errorf("the old one is there for %v, want 3 s and then 30 s in which it drains", took)
+		}
 		synctest.Wait()
-		if old.alive() || old.termed != old.exited || old.served != 7 {
+		if old.termed != old.exited || old.served != 7 {
 			t.Errorf("the old one: SIGTERM %v, end %v, %d requests", old.termed, old.exited, old.served)
 		}
 		if r.count(&r.events, "takes over") != 1 {
@@ -263,23 +315,29 @@ func TestUpdate(t *testing.T) {
 	})
 }
 
-// TestGrace: a process that does not end is killed timeoutSeconds after it began
-// to drain.
+// TestGrace: SIGTERM comes after 30 s without a new request, whether those before
+// have ended or not; a process that does not end is killed timeoutSeconds after it
+// began to drain.
 func TestGrace(t *testing.T) {
 	golden.Row(t, 35, golden.FromSourceReading)
+	const s = time.Second
 	for _, c := range []struct {
 		name         string
+		timeout      time.Duration
 		sleep        time.Duration // of the request under way
 		ignore       bool
 		termed, ends time.Duration // after the new one has taken over
 	}{
-		{"idle", 0, false, 0, 0},
-		{"ignores SIGTERM", 0, true, 0, 30 * time.Second},
-		{"ignores SIGTERM after a request", 10 * time.Second, true, 10 * time.Second, 30 * time.Second},
-		{"a request without end", time.Hour, false, 30 * time.Second, 32 * time.Second},
+		{"idle", 60 * s, 0, false, 30 * s, 30 * s},
+		{"ignores SIGTERM", 60 * s, 0, true, 30 * s, 60 * s},
+		{"ignores SIGTERM after a request", 60 * s, 10 * s, true, 30 * s, 60 * s},
+		{"a request that is longer", 60 * s, 40 * s, false, 30 * s, 40 * s},
+		{"a request without end", 60 * s, time.Hour, false, 30 * s, 60 * s},
+		{"less grace than the pause", 10 * s, 0, false, 10 * s, 10 * s},
+		{"and a process that ignores SIGTERM", 10 * s, 0, true, 10 * s, 12 * s},
 	} {
 		m := &fakeMachine{ignoreTerm: c.ignore}
-		fake(t, m, knative.Service{Timeout: 30 * time.Second}, func(t *testing.T, s *Service, r *recorder) {
+		fake(t, m, knative.Service{Timeout: c.timeout}, func(t *testing.T, s *Service, r *recorder) {
 			until(t, "ready", func() bool { return ready(s) == 1 })
 			old := m.all()[0]
 			if c.sleep > 0 {
@@ -338,33 +396,60 @@ func TestGivenUp(t *testing.T) {
 	})
 }
 
-// TestSpread: all instances get events of one key.
+// TestSpread: all instances get events of one key, spread as by the activator, or
+// as by the network without it.
 func TestSpread(t *testing.T) {
 	golden.Row(t, 36, golden.FromSourceReading)
+	const instances = 3
+	always := knative.Autoscaling{BurstCapacity: new(-1.0)}
+	for _, c := range []struct {
+		name     string
+		spec     knative.Service
+		requests int
+		sleep    time.Duration // the requests are under way at once
+		want     string        // how many each gets, the fewest first; "" for anything with some
+	}{
+		{"the network draws", direct(knative.Service{}), 300, 0, ""},
+		{"the less busy of two", knative.Service{Autoscaling: always}, 300, 0, ""},
+		{"the first with room", knative.Service{Autoscaling: always, Concurrency: 3}, 30, 0, "[0 0 30]"},
+		{"and then the next", knative.Service{Autoscaling: always, Concurrency: 3}, 7, time.Second, "[1 3 3]"},
+		{"round robin", knative.Service{Autoscaling: always, Concurrency: 4}, 30, 0, "[10 10 10]"},
+		{"round robin, those with room", knative.Service{Autoscaling: always, Concurrency: 4}, 12, time.Second, "[4 4 4]"},
+	} {
+		m := new(fakeMachine)
+		c.spec.MinScale, c.spec.MaxScale = instances, instances
+		fake(t, m, c.spec, func(t *testing.T, s *Service, _ *recorder) {
+			until(t, "ready", func() bool { return ready(s) == instances })
+			if c.sleep == 0 {
+				for range c.requests {
+					send(t, s, 0)
+				}
+			} else {
+				for r := range sendAll(t, s, c.requests, c.sleep) {
+					if r.took != c.sleep {
+						t.Errorf("%s: it waited: %v", c.name, r.took)
+					}
+				}
+			}
+			var served []int
+			for _, p := range m.all() {
+				served = append(served, p.served)
+			}
+			slices.Sort(served)
+			if got := fmt.Sprint(served); c.want != "" && got != c.want || served[0] == 0 && c.want == "" {
+				t.Errorf("%s: %s of %d requests, want %s", c.name, got, c.requests, c.want)
+			}
+		})
+	}
+	// Of two, the less busy is always seen.
 	m := new(fakeMachine)
-	fake(t, m, knative.Service{MinScale: 3, MaxScale: 3}, func(t *testing.T, s *Service, _ *recorder) {
-		until(t, "ready", func() bool { return ready(s) == 3 })
-		for range 30 {
-			send(t, s, 0)
+	fake(t, m, knative.Service{MinScale: 2, MaxScale: 2}, func(t *testing.T, s *Service, _ *recorder) {
+		until(t, "ready", func() bool { return ready(s) == 2 })
+		for range sendAll(t, s, 30, time.Second) {
 		}
 		for _, p := range m.all() {
-			if p.served != 10 {
-				t.Errorf("instance %d got %d of 30", p.number, p.served)
-			}
-		}
-	})
-	// One that is full is passed by.
-	m = new(fakeMachine)
-	fake(t, m, knative.Service{MinScale: 3, MaxScale: 3, Concurrency: 2}, func(t *testing.T, s *Service, _ *recorder) {
-		until(t, "ready", func() bool { return ready(s) == 3 })
-		for r := range sendAll(t, s, 6, time.Second) {
-			if r.took != time.Second {
-				t.Errorf("it waited: %v", r.took)
-			}
-		}
-		for r := range sendAll(t, s, 6+60, time.Second) {
-			if r.status != 200 {
-				t.Errorf("%v", r)
+			if p.most != 15 {
+				t.Errorf("instance %d has %d requests at a time, want half of 30", p.number, p.most)
 			}
 		}
 	})
@@ -440,8 +525,8 @@ func TestScale(t *testing.T) {
 		{"above it", knative.Service{MaxScale: 4}, 71, 2},
 		{"twice", knative.Service{MaxScale: 4}, 141, 3},
 		{"max-scale", knative.Service{MaxScale: 4}, 300, 4},
-		{"no max-scale", knative.Service{}, 150, 1},
-		{"no max-scale, min-scale", knative.Service{MinScale: 2}, 150, 2},
+		{"no max-scale", knative.Service{}, 150, 3},
+		{"no max-scale, min-scale", knative.Service{MinScale: 2}, 150, 3},
 		{"min-scale", knative.Service{MinScale: 2, MaxScale: 4}, 1, 2},
 		{"containerConcurrency", knative.Service{MaxScale: 9, Concurrency: 10}, 30, 5}, // 30 / 7
 	} {
