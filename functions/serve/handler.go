@@ -98,7 +98,7 @@ func handleEvent(f Function, log *slog.Logger) http.Handler {
 
 // read takes the event out of r.
 func read(w http.ResponseWriter, r *http.Request) (*Request, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	body, err := readBody(w, r)
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, err
@@ -106,17 +106,35 @@ func read(w http.ResponseWriter, r *http.Request) (*Request, error) {
 		return nil, &events.InvalidError{Path: "the body", Reason: "could not be read: " + err.Error()}
 	}
 	request := &Request{Header: r.Header, Body: body, Forwarded: r.Header.Get(forwardedHeader) != ""}
-	message := cehttp.NewMessage(r.Header, io.NopCloser(bytes.NewReader(body)))
-	if message.ReadEncoding() == binding.EncodingUnknown || message.ReadEncoding() == binding.EncodingBatch {
-		return nil, errNotCloudEvent
+	var ok bool
+	if request.Event, ok = readPlain(r.Header, body); !ok {
+		request.Event, err = readAny(r.Context(), r.Header, body)
 	}
-	parsed, err := binding.ToEvent(r.Context(), message)
-	if err != nil {
-		return nil, &events.InvalidError{Path: "the request", Reason: "is no valid CloudEvent: " + err.Error()}
-	}
-	request.Event, err = events.FromCloudEvent(*parsed)
 	adoptTrace(&request.Event, r.Header)
 	return request, err
+}
+
+// readBody reads the body, of which there may be MaxBody bytes.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength < 0 || r.ContentLength > MaxBody {
+		return io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
+	return body, err
+}
+
+// readAny reads an event in any mode.
+func readAny(ctx context.Context, header http.Header, body []byte) (events.Event, error) {
+	message := cehttp.NewMessage(header, io.NopCloser(bytes.NewReader(body)))
+	if message.ReadEncoding() == binding.EncodingUnknown || message.ReadEncoding() == binding.EncodingBatch {
+		return events.Event{}, errNotCloudEvent
+	}
+	parsed, err := binding.ToEvent(ctx, message)
+	if err != nil {
+		return events.Event{}, &events.InvalidError{Path: "the request", Reason: "is no valid CloudEvent: " + err.Error()}
+	}
+	return events.FromCloudEvent(*parsed)
 }
 
 // adoptTrace gives an event without a trace context that of its request.
