@@ -319,7 +319,7 @@ func TestRollout(t *testing.T) {
 			t.Fatal(err)
 		}
 		old := r.pid(function)
-		changed := strings.Replace(string(text), `min-scale: "1"`, `min-scale: "2"`, 1)
+		changed := strings.NewReplacer(`min-scale: "1"`, `min-scale: "2"`, `max-scale: "1"`, `max-scale: "2"`).Replace(string(text))
 		if changed == string(text) {
 			t.Fatalf("%s has no min-scale", path)
 		}

@@ -19,7 +19,7 @@ type deployed struct {
 	Image       string
 	Env         map[string]string
 	Labels      map[string]string
-	MinScale    string
+	Scale    string
 	Timeout     int
 	Port        string // name:port
 	Readiness   string // path
@@ -103,8 +103,8 @@ func fromCommand(t *testing.T, line string) deployed {
 			put(d.Env, value)
 		case "--label-service":
 			put(d.Labels, value)
-		case "--scale-min":
-			d.MinScale = value
+		case "--scale": // both bounds
+			d.Scale = value
 		case "--timeout":
 			if value == "60" {
 				d.Timeout = 60
@@ -175,9 +175,12 @@ func fromManifest(t *testing.T, doc string) deployed {
 	for _, e := range c.Env {
 		d.Env[e.Name] = e.Value
 	}
-	const minScale = autoscaling + "min-scale"
-	d.MinScale = d.Annotations[minScale]
+	const minScale, maxScale = autoscaling + "min-scale", autoscaling + "max-scale"
+	if d.Scale = d.Annotations[minScale]; d.Scale != d.Annotations[maxScale] {
+		t.Errorf("%s: scale from %q to %q: the number of instances is to stay", d.Name, d.Scale, d.Annotations[maxScale])
+	}
 	delete(d.Annotations, minScale)
+	delete(d.Annotations, maxScale)
 	s := c.SecurityContext
 	// What kn makes of strict.
 	d.Strict = s.AllowPrivilegeEscalation != nil && !*s.AllowPrivilegeEscalation && s.RunAsNonRoot &&
