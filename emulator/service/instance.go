@@ -15,6 +15,7 @@ import (
 // service's mutex.
 type instance struct {
 	Instance
+	host    string // and port, of the URL
 	process process
 
 	active int  // requests that the process has been given
@@ -28,10 +29,10 @@ func (r *revision) run(sl *slot) (wasReady time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	in := new(instance)
+	in := &instance{host: net.JoinHostPort(loopback, strconv.Itoa(port))}
 	in.Instance = Instance{
 		Service: r.s.name, Revision: r.name, ID: r.newID(), Label: sl.label,
-		URL: "http://" + net.JoinHostPort(loopback, strconv.Itoa(port)),
+		URL: "http://" + in.host,
 	}
 	output := newLines(func(line string) { r.cfg.Output(sl.label, line) })
 	if in.process, err = r.s.machine.start(r.cfg.Command, r.environment(in, port), output); err != nil {

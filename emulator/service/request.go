@@ -35,7 +35,7 @@ import (
 func (s *Service) RoundTrip(base http.RoundTripper, req *http.Request, path string) (*http.Response, error) {
 	parent := req.Context()
 	timeout, cause := s.begin()
-	ctx, cancel := context.WithTimeoutCause(parent, timeout, cause)
+	ctx, cancel := within(parent, timeout, cause)
 	in, err := s.admit(ctx)
 	if err != nil {
 		s.end()
@@ -43,13 +43,8 @@ func (s *Service) RoundTrip(base http.RoundTripper, req *http.Request, path stri
 		closeBody(req)
 		return s.failure(parent, req, err)
 	}
-	target, err := url.Parse(in.URL)
-	if err != nil {
-		panic("service: the URL of an instance: " + err.Error()) // we made it
-	}
-	out := req.WithContext(ctx)
-	target.Path, target.RawQuery = path, req.URL.RawQuery
-	out.URL = target
+	out := req.WithContext(ctx) // a copy
+	out.URL = &url.URL{Scheme: "http", Host: in.host, Path: path, RawQuery: req.URL.RawQuery}
 	resp, err := base.RoundTrip(out)
 	if err != nil {
 		s.leave(in)
@@ -66,6 +61,15 @@ func (s *Service) RoundTrip(base http.RoundTripper, req *http.Request, path stri
 		cancel()
 	}}
 	return resp, nil
+}
+
+// within returns a context that ends with cause after d, unless parent ends by
+// itself before that.
+func within(parent context.Context, d time.Duration, cause error) (context.Context, context.CancelFunc) {
+	if end, ok := parent.Deadline(); ok && time.Until(end) < d {
+		return parent, func() {}
+	}
+	return context.WithTimeoutCause(parent, d, cause)
 }
 
 var (
