@@ -84,11 +84,12 @@ func Follow(ctx context.Context, kafka []kgo.Opt, topics []string, log *slog.Log
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // so that the position reaches the end
-		// Much at a time, half a second late: a fetch of all topics after each commit
-		// of a function takes the broker longer than the commit.
+		// Much at a time, and a little late, but within what CatchUp is given: a fetch
+		// of all topics after each commit of a function takes the broker longer than
+		// the commit.
 		kgo.FetchMinBytes(fetchBytes),
 		kgo.FetchMaxBytes(4 * fetchBytes),
-		kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.FetchMaxWait(100 * time.Millisecond),
 	}, kafka...)...)
 	if err != nil {
 		return nil, err
