@@ -346,7 +346,7 @@ func (e *emulator) serviceConfig(s *knative.Service) service.Config {
 			return map[string]string{"ASSIGN_URL": e.baseURL + "/_assign/" + function + "/" + id}
 		},
 		Started: func(in service.Instance) {
-			e.owners.Join(function, in.ID, in.URL)
+			e.owners.Join(function, in.ID)
 			e.writeInfo()
 		},
 		Ended: func(in service.Instance) {

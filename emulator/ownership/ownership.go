@@ -35,8 +35,6 @@ type Assignment struct {
 	Generation int64 `json:"generation"`
 	// Partitions are those of the instance that asked.
 	Partitions []int `json:"partitions"`
-	// Owners maps every partition that has one to its owner's base URL.
-	Owners map[int]string `json:"owners"`
 }
 
 // Registry holds the assignments of all functions.
@@ -55,10 +53,10 @@ type function struct {
 }
 
 type instance struct {
-	id, url string
-	live    bool
-	asking  int         // questions that wait
-	timer   *time.Timer // ends the life of one that does not ask
+	id     string
+	live   bool
+	asking int         // questions that wait
+	timer  *time.Timer // ends the life of one that does not ask
 }
 
 // New makes a registry for functions with the given numbers of partitions.
@@ -80,13 +78,13 @@ func (r *Registry) Add(partitions map[string]int) {
 	}
 }
 
-// Join adds an instance that can be reached at url. It gets partitions when it
-// first asks. A function that is not known is ignored.
-func (r *Registry) Join(functionName, id, url string) {
+// Join adds an instance. It gets partitions when it first asks. A function that is
+// not known is ignored.
+func (r *Registry) Join(functionName, id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.functions[functionName]; f != nil {
-		f.instances = append(f.instances, &instance{id: id, url: url})
+		f.instances = append(f.instances, &instance{id: id})
 	}
 }
 
@@ -136,12 +134,8 @@ func (r *Registry) Ask(ctx context.Context, functionName, id string, generation 
 	if in.asking == 0 && in.live {
 		in.timer = time.AfterFunc(silence, func() { r.silent(f, in) })
 	}
-	a.Generation, a.Partitions, a.Owners = f.generation, []int{}, make(map[int]string)
+	a.Generation, a.Partitions = f.generation, []int{}
 	for p, owner := range f.owners {
-		if owner == nil {
-			continue
-		}
-		a.Owners[p] = owner.url
 		if owner == in {
 			a.Partitions = append(a.Partitions, p)
 		}

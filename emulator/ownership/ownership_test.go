@@ -27,12 +27,12 @@ func ask(t *testing.T, r *Registry, id string, generation int64) Assignment {
 func TestAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(map[string]int{"f": 4})
-		r.Join("f", "a", "http://a")
-		r.Join("f", "b", "http://b")
-		r.Join("g", "a", "http://a") // no such function
+		r.Join("f", "a")
+		r.Join("f", "b")
+		r.Join("g", "a") // no such function
 
 		first := ask(t, r, "a", -1)
-		want := Assignment{Generation: 1, Partitions: []int{0, 1, 2, 3}, Owners: map[int]string{0: "http://a", 1: "http://a", 2: "http://a", 3: "http://a"}}
+		want := Assignment{Generation: 1, Partitions: []int{0, 1, 2, 3}}
 		if diff := cmp.Diff(want, first); diff != "" {
 			t.Errorf("alone (-want +got):\n%s", diff)
 		}
@@ -80,7 +80,7 @@ func TestAsk(t *testing.T) {
 func TestAskCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(map[string]int{"f": 1})
-		r.Join("f", "a", "http://a")
+		r.Join("f", "a")
 		ask(t, r, "a", -1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -142,7 +142,7 @@ func TestSpread(t *testing.T) {
 
 func TestServeHTTP(t *testing.T) {
 	r := New(map[string]int{"f": 1})
-	r.Join("f", "a", "http://a")
+	r.Join("f", "a")
 	mux := http.NewServeMux()
 	mux.Handle("GET /{function}/{instance}", r)
 	for path, want := range map[string]int{"/f/a": 200, "/f/a?generation=7": 200, "/f/a?generation=x": 400, "/f/b": 404, "/g/a": 404} {
@@ -155,7 +155,7 @@ func TestServeHTTP(t *testing.T) {
 			continue
 		}
 		var a Assignment
-		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || a.Generation != 1 || len(a.Partitions) != 1 || a.Owners[0] != "http://a" {
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || a.Generation != 1 || len(a.Partitions) != 1 {
 			t.Errorf("GET %s: %s", path, w.Body)
 		}
 	}
