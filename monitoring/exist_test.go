@@ -47,7 +47,7 @@ func expressions(t testing.TB) map[string]string {
 			}
 		}
 		for _, a := range d.Annotations.List {
-			all[d.UID+" annotation "+a.Name] = a.Expr
+			all[d.UID+" annotation "+a.Name] = a.Target.Expr
 		}
 	}
 	return all

@@ -20,12 +20,15 @@ func newDashboard(uid, title, description string, variables ...Variable) *builde
 		Tags: []string{tag}, Timezone: "browser", GraphTooltip: 1, Refresh: "30s", SchemaVersion: 41, Version: 1,
 		Time: TimeRange{From: "now-1h", To: "now"},
 		Links: []Link{
-			{Title: "DataSurge", Type: "dashboards", Tags: []string{tag}, IncludeVars: true, KeepTime: true},
-			{Title: "Runbooks", Type: "link", URL: "${runbooks}", Tags: []string{}, TargetBlank: true},
+			{Title: "DataSurge", Type: "dashboards", Icon: "external link", Tooltip: "The other dashboards", Tags: []string{tag}, IncludeVars: true, KeepTime: true},
+			{Title: "Runbooks", Type: "link", Icon: "doc", Tooltip: "A page for each alert", URL: "${runbooks}", Tags: []string{}, TargetBlank: true},
 		},
 		Annotations: Annotations{List: []Annotation{{
-			Name: "Alerts", Datasource: prometheus(), Enable: true, IconColor: "red", Step: "60s",
-			Expr:        `max by (alertname, severity) (ALERTS{alertstate="firing",severity=~"critical|warning"})`,
+			Name: "Alerts", Datasource: prometheus(), Enable: true, IconColor: "red",
+			Target: AnnotationQuery{
+				RefID: "Anno", Interval: "60s",
+				Expr: `max by (alertname, severity) (ALERTS{alertstate="firing",severity=~"critical|warning"})`,
+			},
 			TitleFormat: "{{alertname}}", TextFormat: "{{severity}}",
 		}}},
 	}}
@@ -60,7 +63,7 @@ func choose(name, label, metric string) Variable {
 func (b *builder) row(title string) {
 	b.newLine()
 	b.Panels = append(b.Panels, Panel{
-		ID: len(b.Panels) + 1, Type: "row", Title: title, GridPos: GridPos{H: 1, W: 24, Y: b.y}, Collapsed: new(bool),
+		ID: len(b.Panels) + 1, Type: "row", Title: title, GridPos: GridPos{H: 1, W: 24, Y: b.y}, Collapsed: new(bool), Panels: new([]Panel{}),
 	})
 	b.y++
 }
@@ -110,6 +113,7 @@ func (b *builder) stat(title, description, unit, expr string, thresholds ...floa
 	p.FieldConfig.Defaults.Color = &Color{Mode: "thresholds"}
 	p.Options = map[string]any{
 		"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "textMode": "auto", "orientation": "auto",
+		"wideLayout": true, "showPercentChange": false, "percentChangeColorMode": "standard",
 		"reduceOptions": map[string]any{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
 	}
 	return p
@@ -206,8 +210,8 @@ func (p *Panel) exemplars() *Panel {
 func (b *builder) table(title, description, unit string, w int, expr string) *Panel {
 	p := b.add("table", title, description, unit, w, 8, q(expr, ""))
 	p.Targets[0].Instant, p.Targets[0].Range, p.Targets[0].Format = true, false, "table"
-	p.FieldConfig.Defaults.Custom = map[string]any{"align": "auto", "filterable": true}
-	p.Options = map[string]any{"showHeader": true, "cellHeight": "sm"}
+	p.FieldConfig.Defaults.Custom = map[string]any{"align": "auto", "filterable": true, "inspect": false}
+	p.Options = map[string]any{"frameIndex": 0, "showHeader": true, "cellHeight": "sm"}
 	p.Transforms = []any{map[string]any{
 		"id":      "organize",
 		"options": map[string]any{"excludeByName": map[string]any{"Time": true, "__name__": true, "job": true}, "indexByName": map[string]any{}, "renameByName": map[string]any{}},
@@ -222,6 +226,8 @@ func (b *builder) bars(title, description, unit, expr, legend string) *Panel {
 	p.FieldConfig.Defaults.Color = &Color{Mode: "continuous-BlPu"}
 	p.Options = map[string]any{
 		"displayMode": "gradient", "orientation": "horizontal", "showUnfilled": true, "valueMode": "color",
+		"namePlacement": "auto", "sizing": "auto", "minVizWidth": 8, "minVizHeight": 16, "maxVizHeight": 300,
+		"legend": map[string]any{"displayMode": "list", "placement": "bottom", "showLegend": false, "calcs": []string{}},
 		"reduceOptions": map[string]any{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
 	}
 	return p
@@ -232,8 +238,8 @@ func (b *builder) heatmap(title, description, unit, expr string) *Panel {
 	p := b.add("heatmap", title, description, unit, 8, 8, q(expr, "{{le}}"))
 	p.Targets[0].Format = "heatmap"
 	p.Options = map[string]any{
-		"calculate": false, "cellGap": 1, "yAxis": map[string]any{"unit": unit, "axisPlacement": "left"},
-		"color":   map[string]any{"mode": "scheme", "scheme": "Oranges", "steps": 64, "exponent": 0.5, "scale": "exponential", "fill": "dark-orange"},
+		"calculate": false, "cellGap": 1, "showValue": "never", "yAxis": map[string]any{"unit": unit, "axisPlacement": "left"},
+		"color":   map[string]any{"mode": "scheme", "scheme": "Oranges", "steps": 64, "exponent": 0.5, "scale": "exponential", "fill": "dark-orange", "reverse": false},
 		"tooltip": map[string]any{"mode": "single", "yHistogram": false}, "legend": map[string]any{"show": true},
 		"exemplars": map[string]any{"color": "rgba(255,0,255,0.7)"}, "filterValues": map[string]any{"le": 1e-9},
 	}

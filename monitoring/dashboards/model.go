@@ -37,6 +37,8 @@ type TimeRange struct {
 type Link struct {
 	Title       string   `json:"title"`
 	Type        string   `json:"type"` // dashboards or link
+	Icon        string   `json:"icon"`
+	Tooltip     string   `json:"tooltip"`
 	URL         string   `json:"url,omitempty"`
 	Tags        []string `json:"tags"`
 	AsDropdown  bool     `json:"asDropdown"`
@@ -52,14 +54,20 @@ type Annotations struct {
 
 // Annotation is one source of marks.
 type Annotation struct {
-	Name        string     `json:"name"`
-	Datasource  Datasource `json:"datasource"`
-	Enable      bool       `json:"enable"`
-	IconColor   string     `json:"iconColor"`
-	Expr        string     `json:"expr"`
-	TitleFormat string     `json:"titleFormat"`
-	TextFormat  string     `json:"textFormat"`
-	Step        string     `json:"step"`
+	Name        string          `json:"name"`
+	Datasource  Datasource      `json:"datasource"`
+	Enable      bool            `json:"enable"`
+	IconColor   string          `json:"iconColor"`
+	Target      AnnotationQuery `json:"target"`
+	TitleFormat string          `json:"titleFormat"`
+	TextFormat  string          `json:"textFormat"`
+}
+
+// AnnotationQuery is where the marks come from: one for each value that is not 0.
+type AnnotationQuery struct {
+	RefID    string `json:"refId"`
+	Expr     string `json:"expr"`
+	Interval string `json:"interval"` // between values, at least
 }
 
 // Templating is the variables.
@@ -109,6 +117,7 @@ type Panel struct {
 	FieldConfig *FieldConfig `json:"fieldConfig,omitempty"`
 	Options     any          `json:"options,omitempty"`
 	Collapsed   *bool        `json:"collapsed,omitempty"`
+	Panels      *[]Panel     `json:"panels,omitempty"` // of a row that is folded; of others empty
 	Transforms  []any        `json:"transformations,omitempty"`
 
 	// FailureOnly says that the panel has data only when something went wrong.
