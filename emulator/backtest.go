@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -50,6 +51,9 @@ func parseBacktest(args []string, out io.Writer) (backtestConfig, error) {
 	return c, nil
 }
 
+// mostMemory is from how many bytes on memory is looked after rather than time.
+const mostMemory = 1200 << 20
+
 // runBacktest is the command backtest.
 func runBacktest(ctx context.Context, args []string, out *os.File, errs io.Writer) error {
 	c, err := parseBacktest(args, out)
@@ -70,6 +74,9 @@ func runBacktest(ctx context.Context, args []string, out *os.File, errs io.Write
 			return fmt.Errorf("make the directory of --plot: %w", err)
 		}
 	}
+	// The state of the functions is small and lives long; what they do is not.
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(mostMemory)
 	bar := newProgressBar(errs)
 	config.Progress = bar.show
 	result, err := backtest.Run(ctx, config)

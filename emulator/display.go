@@ -29,7 +29,7 @@ type display struct {
 	last    time.Time
 	records map[string]int64
 	outputs map[string]int64
-	sources map[string]source.Stats // by kind and name
+	sources map[string]source.Stats // by kind, namespace and name
 	said    int64                   // anomalies
 }
 
@@ -92,26 +92,26 @@ func (d *display) snapshot() *status.Snapshot {
 	set, services, sources := d.e.running()
 	stats := make(map[string]source.Stats, len(sources))
 	for _, src := range sources {
-		stats[src.spec.String()] = src.Stats()
+		stats[src.key()] = src.Stats()
 	}
 	for _, svc := range inFlowOrder(set, services) {
-		f := status.Function{Name: svc.Name(), Instances: svc.Size()}
+		spec := svc.Spec()
+		f := status.Function{Name: svc.Label(), Instances: svc.Size()}
 		_, f.Ready, f.Restarts = svc.Counts()
-		f.Out = float64(outputs[svc.Name()]-d.outputs[svc.Name()]) / seconds
+		f.Out = float64(outputs[spec.Name]-d.outputs[spec.Name]) / seconds
 		var latencies source.Latencies
 		for _, src := range sources {
-			spec := src.spec
-			if spec.Sink.Ref == nil || spec.Sink.Ref.Kind != "Service" || spec.Sink.Ref.Name != svc.Name() {
+			if !src.feeds(spec) {
 				continue
 			}
 			f.Source = true
-			now, before := stats[spec.String()], d.sources[spec.String()]
+			now, before := stats[src.key()], d.sources[src.key()]
 			f.In += float64(now.Delivered-before.Delivered) / seconds
 			f.Failed += now.Failed
 			f.DeadLetters += now.DeadLetters
 			f.Lost += now.Lost
 			latencies = latencies.Plus(now.Latencies.Since(before.Latencies))
-			for _, t := range spec.Topics {
+			for _, t := range src.spec.Topics {
 				f.Lag += d.e.follower.Lag(t, now.Next[t])
 			}
 		}
@@ -137,17 +137,19 @@ func (d *display) total() *status.Snapshot {
 // inFlowOrder returns the services as events flow: those without a source, then
 // by the last of their topics in the order in which topics are declared.
 func inFlowOrder(set *knative.Set, services []*service.Service) []*service.Service {
-	rank := make(map[string]int)
+	rank := make(map[string]int) // by namespace/name
 	for _, s := range set.Sources {
 		if s.Sink.Ref == nil || s.Sink.Ref.Kind != "Service" {
 			continue
 		}
+		fed := full(s.Sink.Ref.Namespace, s.Sink.Ref.Name)
 		for _, t := range s.Topics {
 			i := slices.IndexFunc(set.Topics, func(d *knative.KafkaTopic) bool { return d.Topic == t })
-			rank[s.Sink.Ref.Name] = max(rank[s.Sink.Ref.Name], i+1)
+			rank[fed] = max(rank[fed], i+1)
 		}
 	}
 	return slices.SortedStableFunc(slices.Values(services), func(a, b *service.Service) int {
-		return rank[a.Name()] - rank[b.Name()]
+		one, other := a.Spec(), b.Spec()
+		return rank[full(one.Namespace, one.Name)] - rank[full(other.Namespace, other.Name)]
 	})
 }

@@ -91,6 +91,15 @@ type delivery struct {
 	*source.Dispatcher
 }
 
+// key names what it delivers for among all kinds.
+func (d *delivery) key() string { return d.spec.Kind + "/" + full(d.spec.Namespace, d.spec.Name) }
+
+// feeds reports whether it delivers to a Service.
+func (d *delivery) feeds(s *knative.Service) bool {
+	ref := d.spec.Sink.Ref
+	return ref != nil && ref.Kind == "Service" && ref.Namespace == s.Namespace && ref.Name == s.Name
+}
+
 // startWithin bounds everything until the functions are started.
 const startWithin = 60 * time.Second
 
@@ -182,7 +191,10 @@ func (e *emulator) checkServices(set *knative.Set) error {
 		return err
 	}
 	for _, s := range set.Services {
-		if e.config.programs[s.Name] != nil {
+		if path := servicePath(set, s.Namespace, s.Name); path != s.Name && set.Sink(s.Namespace, s.Name) != nil {
+			return s.Errorf("metadata.name", "its address here would be /%s, which is the KafkaSink's of the same name; without another Service %s it would be /%s", path, s.Name, s.Name)
+		}
+		if e.config.programs.of(s) != nil {
 			continue
 		}
 		if s.Image != ourImage {
@@ -316,7 +328,7 @@ func (e *emulator) startService(s *knative.Service) {
 	e.mu.Lock()
 	e.services = append(e.services, svc)
 	e.mu.Unlock()
-	e.routes.setService(s.Name, svc)
+	e.routes.setService(s, svc)
 }
 
 // serviceConfig says how a Service is run here: by this executable, or by the
@@ -328,13 +340,14 @@ func (e *emulator) serviceConfig(s *knative.Service) service.Config {
 		exe = os.Args[0]
 	}
 	command := []string{exe, function}
-	if c := e.config.programs[s.Name]; c != nil {
+	if c := e.config.programs.of(s); c != nil {
 		command = c
 	}
 	env := e.config.overrides(s, e.kafkaAddr)
 	maps.Copy(env, e.binding(s))
 	return service.Config{
 		Service:     s,
+		Label:       servicePath(e.set, s.Namespace, s.Name),
 		Command:     command,
 		Env:         env,
 		ScaleToZero: e.config.scaleToZero,
@@ -402,10 +415,22 @@ func (e *emulator) target(o *knative.Object, field string, d knative.Destination
 	if d.Ref == nil || d.Ref.Kind != "Service" {
 		return dispatch.Target{URL: e.address(d)}, nil
 	}
-	if e.routes.service(d.Ref.Name) == nil {
+	if e.routes.service(d.Ref.Namespace, d.Ref.Name) == nil {
 		return dispatch.Target{}, o.Errorf(field, "the Service %s is not run", d.Ref.Name)
 	}
 	return dispatch.Target{URL: clusterURL(d.Ref.Namespace, d.Ref.Name) + relative(d.URI)}, nil
+}
+
+// servicePath is where a Service is reached at the HTTP address, without the first
+// slash: its name, with its namespace when there is another of that name. It is
+// what it is called, too.
+func servicePath(set *knative.Set, namespace, name string) string {
+	for _, s := range set.Services {
+		if s.Name == name && s.Namespace != namespace {
+			return full(namespace, name)
+		}
+	}
+	return name
 }
 
 // relative is the path of a destination below the object that it refers to.
@@ -443,14 +468,15 @@ func (e *emulator) fail(err error) {
 func (e *emulator) listing() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "DataSurge\n\nKafka: %s\n\nfunctions (POST a CloudEvent):\n", strings.Join(e.kafkaAddr, ","))
-	for _, name := range e.routes.serviceNames() {
-		fmt.Fprintf(&b, "  %s/%s\n", e.baseURL, name)
+	set, services, _ := e.running()
+	for _, s := range services {
+		spec := s.Spec()
+		fmt.Fprintf(&b, "  %s/%s\n", e.baseURL, servicePath(set, spec.Namespace, spec.Name))
 	}
 	b.WriteString("\nKafkaSinks, KafkaChannels and Brokers (POST a CloudEvent):\n")
 	for _, name := range e.routes.receiverPaths() {
 		fmt.Fprintf(&b, "  %s/%s\n", e.baseURL, name)
 	}
-	set, _, _ := e.running()
 	for _, s := range set.Sequences {
 		fmt.Fprintf(&b, "  %s/%s%s/%s is the beginning of the %s\n", e.baseURL, channelPath, s.Namespace, s.Channels[0].Name, s)
 	}
@@ -467,14 +493,16 @@ func (e *emulator) writeInfo() {
 	}
 	info := datadir.Info{Kafka: e.kafkaAddr, HTTP: e.baseURL, Services: make(map[string]datadir.Service)}
 	for _, s := range e.services {
-		entry := datadir.Service{URL: e.baseURL + "/" + s.Name(), Instances: []datadir.Instance{}}
+		spec := s.Spec()
+		path := servicePath(e.set, spec.Namespace, spec.Name)
+		entry := datadir.Service{URL: e.baseURL + "/" + path, Instances: []datadir.Instance{}}
 		for _, in := range s.Instances() {
 			entry.Instances = append(entry.Instances, datadir.Instance{URL: in.URL, PID: in.PID})
 		}
 		if len(entry.Instances) > 0 {
 			entry.PID = entry.Instances[0].PID
 		}
-		info.Services[s.Name()] = entry
+		info.Services[path] = entry
 	}
 	if err := e.dir.WriteInfo(info); err != nil {
 		e.log.Warn("endpoints are not written", "error", err)

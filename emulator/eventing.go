@@ -259,7 +259,7 @@ func (e *emulator) address(d knative.Destination) string {
 	path := ""
 	switch d.Ref.Kind {
 	case "Service":
-		path = d.Ref.Name
+		path = servicePath(e.set, d.Ref.Namespace, d.Ref.Name)
 	case "KafkaSink":
 		path = namespaced
 	case "KafkaChannel":

@@ -16,7 +16,7 @@ import (
 )
 
 // programs are the commands that stand for the images of Services, by the
-// Service's name. They are given with --exec.
+// Service's name, or namespace/name. They are given with --exec.
 type programs map[string][]string
 
 // set adds one, written NAME=COMMAND with the words and quotes of a shell.
@@ -42,12 +42,30 @@ func (p programs) set(text string) error {
 	return nil
 }
 
-// check refuses a command for a Service that there is not, and one whose program
-// cannot be found.
+// of returns the command for a Service, nil without one.
+func (p programs) of(s *knative.Service) []string {
+	if command := p[full(s.Namespace, s.Name)]; command != nil {
+		return command
+	}
+	return p[s.Name]
+}
+
+// check refuses a command for a Service that there is not, or for more than one,
+// and one whose program cannot be found.
 func (p programs) check(set *knative.Set) error {
 	for _, name := range slices.Sorted(maps.Keys(p)) {
-		if !slices.ContainsFunc(set.Services, func(s *knative.Service) bool { return s.Name == name }) {
+		var found []string
+		for _, s := range set.Services {
+			if key := full(s.Namespace, s.Name); name == s.Name || name == key {
+				found = append(found, key)
+			}
+		}
+		switch len(found) {
+		case 0:
 			return fmt.Errorf("--exec %s: the manifests have no Service of that name; they have %s", name, strings.Join(serviceNames(set), ", "))
+		case 1:
+		default:
+			return fmt.Errorf("--exec %s: there are several Services of that name; name one of %s", name, strings.Join(found, ", "))
 		}
 		if _, err := exec.LookPath(p[name][0]); err != nil && !errors.Is(err, exec.ErrDot) {
 			return fmt.Errorf("--exec %s: %w", name, err)
@@ -59,7 +77,7 @@ func (p programs) check(set *knative.Set) error {
 func serviceNames(set *knative.Set) []string {
 	names := make([]string, len(set.Services))
 	for i, s := range set.Services {
-		names[i] = s.Name
+		names[i] = servicePath(set, s.Namespace, s.Name)
 	}
 	slices.Sort(names)
 	return names

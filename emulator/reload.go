@@ -84,21 +84,24 @@ func (e *emulator) follow(ctx context.Context, groups []string) {
 		}
 	}
 	for _, name := range groups {
-		if name == manifestGroup || updated[name] {
+		if name == manifestGroup {
 			continue
 		}
-		if svc := e.routes.service(name); svc != nil {
-			set, _, _ := e.running()
-			i := slices.IndexFunc(set.Services, func(s *knative.Service) bool { return s.Name == name })
-			e.log.Info("its files have changed, making a new revision", "service", name)
-			svc.Update(e.serviceConfig(set.Services[i]))
+		set, _, _ := e.running()
+		for _, s := range set.Services {
+			svc := e.routes.service(s.Namespace, s.Name)
+			if svc == nil || name != s.Name && name != full(s.Namespace, s.Name) || updated[full(s.Namespace, s.Name)] {
+				continue
+			}
+			e.log.Info("its files have changed, making a new revision", "service", svc.Label())
+			svc.Update(e.serviceConfig(s))
 		}
 	}
 }
 
 // reload makes what runs be what next says: all of it, or nothing when a part is
-// wrong or cannot be changed. It returns the names of the Services of which there
-// is a new revision.
+// wrong or cannot be changed. It returns the full names of the Services of which
+// there is a new revision.
 //
 // As kubectl apply with --prune: what is gone from the manifests ends. Topics stay,
 // with what is in them.
@@ -124,7 +127,7 @@ func (e *emulator) reload(ctx context.Context, next *knative.Set) (map[string]bo
 
 	bound := make(map[string]map[string]string)
 	for _, svc := range present.Services {
-		bound[svc.Name] = e.binding(svc)
+		bound[full(svc.Namespace, svc.Name)] = e.binding(svc)
 	}
 
 	// Events flow from sources to services to sinks: what is new is made from the
@@ -139,14 +142,15 @@ func (e *emulator) reload(ctx context.Context, next *knative.Set) (map[string]bo
 	}
 	updated := make(map[string]bool)
 	for _, s := range next.Services {
-		svc := e.routes.service(s.Name)
+		svc := e.routes.service(s.Namespace, s.Name)
+		key := full(s.Namespace, s.Name)
 		i := slices.IndexFunc(list, func(c change) bool { return c.is.object == s })
 		switch {
 		case i >= 0 && svc == nil:
 			e.startService(s)
-		case svc != nil && (i >= 0 || !maps.Equal(bound[s.Name], e.binding(s))):
+		case svc != nil && (i >= 0 || !maps.Equal(bound[key], e.binding(s))):
 			svc.Update(e.serviceConfig(s))
-			updated[s.Name] = true
+			updated[key] = true
 		}
 	}
 	var errs []error
@@ -224,11 +228,11 @@ func (e *emulator) stopSource(ctx context.Context, of declared, removed bool) er
 
 // stopService ends a service that nothing delivers to any more.
 func (e *emulator) stopService(ctx context.Context, spec *knative.Service) {
-	svc := e.routes.service(spec.Name)
+	svc := e.routes.service(spec.Namespace, spec.Name)
 	if svc == nil {
 		return
 	}
-	e.routes.setService(spec.Name, nil)
+	e.routes.setService(spec, nil)
 	e.mu.Lock()
 	e.services = slices.DeleteFunc(slices.Clone(e.services), func(s *service.Service) bool { return s == svc })
 	e.mu.Unlock()

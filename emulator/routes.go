@@ -25,14 +25,16 @@ import (
 //
 //	/                                what there is
 //	/metrics                         the health of Kafka, as Prometheus reads it
-//	/{function}[/...]                a ready instance of the function
+//	/{function}[/...]                a ready instance of the function, if its name is in one namespace only
+//	/{namespace}/{function}[/...]    the same, always
 //	/{namespace}/{sink}              a KafkaSink
 //	/_channel/{namespace}/{channel}  a KafkaChannel
 //	/_broker/{namespace}/{broker}    a Broker
 //	/_assign/{function}/{instance}   which partitions an instance owns
 //	/prometheus/targets              what Prometheus is to scrape
 //
-// A function's name goes before a namespace of the same name.
+// A function's name goes before a namespace of the same name, and a KafkaSink
+// before a function of the same name in the same namespace.
 type routes struct {
 	owners  *ownership.Registry
 	proxy   *httputil.ReverseProxy
@@ -42,7 +44,7 @@ type routes struct {
 	kafka   http.Handler // metrics
 
 	mu       sync.RWMutex
-	services map[string]*service.Service
+	services map[string]*service.Service // by namespace/name
 	// receivers are those of KafkaSinks, KafkaChannels and Brokers, by their path
 	// without the first slash.
 	receivers map[string]*sink.Handler
@@ -84,30 +86,47 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // setService makes a service known; nil forgets it.
-func (r *routes) setService(name string, s *service.Service) {
+func (r *routes) setService(of *knative.Service, s *service.Service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.services[name] = s; s == nil {
-		delete(r.services, name)
+	if key := full(of.Namespace, of.Name); s == nil {
+		delete(r.services, key)
+	} else {
+		r.services[key] = s
 	}
 }
 
-// service returns the service of that name, nil when there is none.
-func (r *routes) service(name string) *service.Service {
+// full is the name by which an object of its kind is known everywhere.
+func full(namespace, name string) string { return namespace + "/" + name }
+
+// service returns a service, nil when there is none.
+func (r *routes) service(namespace, name string) *service.Service {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.services[name]
+	return r.services[full(namespace, name)]
 }
 
-func (r *routes) serviceNames() []string {
+// named returns the service of that name in any namespace, nil when there is none
+// or more than one: then all of them are in several, by their full names.
+func (r *routes) named(name string) (one *service.Service, several []string) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return slices.Sorted(maps.Keys(r.services))
+	for key, s := range r.services {
+		if strings.HasSuffix(key, "/"+name) {
+			one = s
+			several = append(several, key)
+		}
+	}
+	if len(several) > 1 {
+		slices.Sort(several)
+		return nil, several
+	}
+	return one, nil
 }
 
 // setSink makes a KafkaSink known; nil forgets it.
 func (r *routes) setSink(s *knative.KafkaSink, h *sink.Handler) {
-	r.setReceiver(s.Namespace+"/"+s.Name, h)
+	r.setReceiver(full(s.Namespace, s.Name), h)
 }
 
 // setReceiver makes what takes events at a path known; nil forgets it.
@@ -152,8 +171,18 @@ func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	path := strings.Trim(req.URL.Path, "/")
 	name, rest, _ := strings.Cut(path, "/")
-	if s := r.service(name); s != nil {
+	s, several := r.named(name)
+	if s != nil {
 		r.forward(w, req, s, "/"+rest)
+		return
+	}
+	second, further, _ := strings.Cut(rest, "/")
+	if s := r.service(name, second); s != nil && r.receiver(path) == nil {
+		r.forward(w, req, s, "/"+further)
+		return
+	}
+	if several != nil {
+		http.Error(w, fmt.Sprintf("there are several functions %s: /%s", name, strings.Join(several, ", /")), http.StatusNotFound)
 		return
 	}
 	if rest == "" && req.Method == http.MethodGet && name != "healthz" && name != "readyz" {
@@ -197,6 +226,6 @@ func (r *routes) serviceAt(u *url.URL) *service.Service {
 	if !ok {
 		return nil
 	}
-	name, _, _ := strings.Cut(host, ".")
-	return r.service(name)
+	name, namespace, _ := strings.Cut(host, ".")
+	return r.service(namespace, name)
 }

@@ -259,7 +259,7 @@ func (c *runConfig) overrides(s *knative.Service, brokers []string) map[string]s
 			})
 		}
 	}
-	if c.programs[s.Name] == nil {
+	if c.programs.of(s) == nil {
 		variables[childEnv] = "1"
 	}
 	for _, variable := range os.Environ() {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"datasurge/emulator/service"
 	"datasurge/emulator/status"
 )
 
@@ -44,7 +45,7 @@ func (e *emulator) stop() error {
 	var producers sync.WaitGroup
 	fed := e.fedServices()
 	for _, s := range e.services {
-		if !fed[s.Name()] {
+		if !fed[s] {
 			producers.Go(func() {
 				ctx, cancel := context.WithTimeout(context.Background(), sourcesWithin+servicesWithin)
 				defer cancel()
@@ -57,7 +58,7 @@ func (e *emulator) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), servicesWithin)
 	defer cancel()
 	for _, s := range e.services {
-		if fed[s.Name()] {
+		if fed[s] {
 			consumers.Go(func() { s.Close(ctx) })
 		}
 	}
@@ -102,11 +103,11 @@ func (e *emulator) stop() error {
 }
 
 // fedServices are the services that a source delivers to.
-func (e *emulator) fedServices() map[string]bool {
-	fed := make(map[string]bool)
+func (e *emulator) fedServices() map[*service.Service]bool {
+	fed := make(map[*service.Service]bool)
 	for _, s := range e.sources {
 		if ref := s.spec.Sink.Ref; ref != nil && ref.Kind == "Service" {
-			fed[ref.Name] = true
+			fed[e.routes.service(ref.Namespace, ref.Name)] = true
 		}
 	}
 	return fed

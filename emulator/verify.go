@@ -54,7 +54,7 @@ func (e *emulator) stopProducers(ctx context.Context) {
 	fed := e.fedServices()
 	var all sync.WaitGroup
 	for _, s := range e.services {
-		if !fed[s.Name()] {
+		if !fed[s] {
 			all.Go(func() { s.Close(ctx) })
 		}
 	}

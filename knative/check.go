@@ -56,18 +56,11 @@ func (s *Set) checkNames() error {
 	seen := make(map[key]*Object)
 	for _, o := range s.objects() {
 		k := key{o.Kind, o.Namespace, o.Name}
-		if o.Kind == "Service" {
-			k.namespace = "" // an address of one machine holds the name alone
-		}
-		switch first := seen[k]; {
-		case first == nil:
-			seen[k] = o
-		case first.Namespace != o.Namespace:
-			errs = append(errs, o.Errorf("metadata.name", "%s is already declared at %s:%d, in namespace %q: here a Service is known by its name alone",
-				o, first.File, first.Line, first.Namespace))
-		default:
+		if first := seen[k]; first != nil {
 			errs = append(errs, o.Errorf("metadata.name", "%s is already declared at %s:%d", o, first.File, first.Line))
+			continue
 		}
+		seen[k] = o
 	}
 	return errors.Join(errs...)
 }

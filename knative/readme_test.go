@@ -19,7 +19,7 @@ type deployed struct {
 	Image       string
 	Env         map[string]string
 	Labels      map[string]string
-	Scale    string
+	Scale       string
 	Timeout     int
 	Port        string // name:port
 	Readiness   string // path

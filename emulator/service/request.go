@@ -90,9 +90,9 @@ func (s *Service) failure(parent context.Context, req *http.Request, err error) 
 	case errors.Is(err, errQueueFull):
 		status, text = http.StatusServiceUnavailable, err.Error()+"\n"
 	case errors.Is(err, errClosed):
-		status, text = http.StatusServiceUnavailable, fmt.Sprintf("service %s has been stopped\n", s.name)
+		status, text = http.StatusServiceUnavailable, fmt.Sprintf("service %s has been stopped\n", s.label)
 	default:
-		text = fmt.Sprintf("service %s does not answer: %v\n", s.name, err)
+		text = fmt.Sprintf("service %s does not answer: %v\n", s.label, err)
 	}
 	header := http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}}
 	return &http.Response{

@@ -44,9 +44,9 @@ func (r *revision) scale(n int) {
 		return
 	}
 	for len(r.slots) < n {
-		sl := &slot{label: r.s.name, retired: make(chan struct{})}
+		sl := &slot{label: r.s.label, retired: make(chan struct{})}
 		if len(r.slots) > 0 || r.scaler.initial > 1 || r.cfg.Service.MaxScale > 1 {
-			sl.label = fmt.Sprintf("%s-%d", r.s.name, len(r.slots)+1)
+			sl.label = fmt.Sprintf("%s-%d", r.s.label, len(r.slots)+1)
 		}
 		r.slots = append(r.slots, sl)
 		r.s.wg.Go(func() { r.keep(sl) })
@@ -93,7 +93,7 @@ func (r *revision) keep(sl *slot) {
 		r.s.mu.Unlock()
 		r.cfg.Logger.Error("function ended, starting it again", "service", sl.label, "reason", err, "in", pause)
 		if stuck {
-			r.cfg.Logger.Error("the new revision does not start; the old one goes on", "service", r.s.name, "new", r.name, "old", serving)
+			r.cfg.Logger.Error("the new revision does not start; the old one goes on", "service", r.s.label, "new", r.name, "old", serving)
 		}
 		select {
 		case <-time.After(pause):
@@ -154,7 +154,7 @@ func (r *revision) admitTo(in *instance) {
 		r.cfg.Ready(in.Instance, true)
 	}
 	if old != nil {
-		r.cfg.Logger.Info("the new revision is ready and takes over; the old one drains", "service", s.name, "new", r.name, "old", old.name)
+		r.cfg.Logger.Info("the new revision is ready and takes over; the old one drains", "service", s.label, "new", r.name, "old", old.name)
 	}
 }
 

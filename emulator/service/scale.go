@@ -262,6 +262,6 @@ func (s *Service) rescale(now time.Time) {
 	if n == len(r.slots) {
 		return
 	}
-	r.cfg.Logger.Info("number of instances", "service", s.name, "from", len(r.slots), "to", n, "load", math.Round(average(r.scaler.loads)*10)/10)
+	r.cfg.Logger.Info("number of instances", "service", s.label, "from", len(r.slots), "to", n, "load", math.Round(average(r.scaler.loads)*10)/10)
 	r.scale(n)
 }

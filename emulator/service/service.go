@@ -27,6 +27,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -38,6 +39,8 @@ import (
 // Config is what a service is started with.
 type Config struct {
 	Service *knative.Service
+	// Label is what people are told as the service's name; default is that.
+	Label string
 	// Command is the program and its arguments.
 	Command []string
 	// Env is put over the environment of the manifest: what the machine is
@@ -68,7 +71,7 @@ type Instance struct {
 	Service  string
 	Revision string
 	ID       string // unique to the process, as a pod's name is
-	Label    string // for people: the service's name, with a number when there may be several
+	Label    string // for people: the service's, with a number when there may be several
 	URL      string
 	PID      int
 }
@@ -77,6 +80,7 @@ type Instance struct {
 // one that is to take over when it is ready, and those that drain.
 type Service struct {
 	name    string
+	label   string // the name for people
 	machine machine
 	ctx     context.Context // done when everything is to end now
 	cancel  context.CancelFunc
@@ -100,7 +104,7 @@ type Service struct {
 func Start(cfg Config) *Service { return startOn(newHost(), cfg) }
 
 func startOn(m machine, cfg Config) *Service {
-	s := &Service{name: cfg.Service.Name, machine: m, overdue: make(chan struct{})}
+	s := &Service{name: cfg.Service.Name, label: cmp.Or(cfg.Label, cfg.Service.Name), machine: m, overdue: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.meter = meter{last: time.Now()}
 	s.mu.Lock()
@@ -126,8 +130,15 @@ func (s *Service) Update(cfg Config) {
 	s.mu.incoming = s.newRevision(cfg)
 }
 
-// Name is the service's name.
-func (s *Service) Name() string { return s.name }
+// Label is the name of the service for people.
+func (s *Service) Label() string { return s.label }
+
+// Spec is the manifest of the revision that gets the requests.
+func (s *Service) Spec() *knative.Service {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.current.cfg.Service
+}
 
 // Size is the number of instances that are wanted now.
 func (s *Service) Size() int {
