@@ -85,7 +85,9 @@ func Definition(config Config) (step.Definition, error) {
 		// Stored examples are values without names.
 		Settings: "learn/1 " + strings.Join(config.Features, ","),
 		Codecs:   codecs(len(config.Features)),
-		New:      func(task step.Task) step.Function { return newFunction(config, task) },
+		// Training takes a second of CPU time, which may be many where it is scarce.
+		TickWithin: 2 * time.Minute,
+		New:        func(task step.Task) step.Function { return newFunction(config, task) },
 	}, nil
 }
 

@@ -105,6 +105,9 @@ type Definition struct {
 	Codecs map[byte]Codec
 	// TickEvery is the interval of Tick; 0 means a second.
 	TickEvery time.Duration
+	// TickWithin is how long a Tick may take, wall clock, on the slowest machine:
+	// a transaction is aborted that is open for longer. 0 means 10 seconds.
+	TickWithin time.Duration
 	// New builds the instance of one task from its restored state.
 	New func(Task) Function
 }

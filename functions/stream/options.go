@@ -78,6 +78,7 @@ func (o *Options) fill() error {
 	setDefault(&o.CommitEvents, 4_000)
 	setDefault(&o.Waiting, 1_000)
 	setDefault(&o.Definition.TickEvery, time.Second)
+	setDefault(&o.Definition.TickWithin, 10*time.Second)
 	if o.Limits == (Limits{}) {
 		o.Limits = DefaultLimits()
 	}

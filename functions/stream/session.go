@@ -66,7 +66,7 @@ func openSession(t *task) (*session, error) {
 		kgo.WithHooks(append(o.Observer.Client(client), &s.ends)...),
 		kgo.ClientID(client),
 		kgo.TransactionalID(name),
-		kgo.TransactionTimeout(10*time.Second),
+		kgo.TransactionTimeout(o.Definition.TickWithin),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(o.linger()),                               // the flush of a commit does not wait for it
 		kgo.ProducerBatchCompression(slices.Clone(o.Compression)...), // which the client changes

@@ -127,3 +127,34 @@ func TestSettleIsForTransportKafka(t *testing.T) {
 		}
 	})
 }
+
+// slowTick emits one event and then takes its time, once.
+type slowTick struct {
+	out  string
+	done bool
+}
+
+func (*slowTick) Step(step.Tx, *events.Event) error { return nil }
+
+func (f *slowTick) Tick(tx step.Tx, _ time.Time) error {
+	if !f.done {
+		f.done = true
+		tx.Emit(f.out, &events.Event{ID: "1", Source: "/test", Type: "test.sum.v1", Key: "k", Data: []byte("1")})
+		time.Sleep(time.Minute) // learning, say
+	}
+	return nil
+}
+
+// A transaction stays open as long as the definition says that a Tick may take.
+func TestTickWithin(t *testing.T) {
+	fakeTime(t, func(t *testing.T, b kafkatest.Backend) {
+		tb := newTestbed(t, b, 1)
+		tb.def.New = func(step.Task) step.Function { return &slowTick{out: tb.out} }
+		tb.def.TickWithin = 2 * time.Minute
+		e := tb.start(nil)
+		settle(t, e)
+		if n, tries := len(tb.ReadCommitted(t, tb.out)), e.takeovers(0); n != 1 || tries != 1 {
+			t.Errorf("%d outputs, the partition was taken over %d times", n, tries)
+		}
+	})
+}
