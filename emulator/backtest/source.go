@@ -70,7 +70,7 @@ type Handbook struct {
 	source generate.HandbookSource
 	next   *generate.HandbookTransaction
 	steps  int
-	labels []Label // that are not known yet
+	labels []generate.HandbookTransaction // whose labels are not known yet
 }
 
 // Next implements Source.
@@ -94,18 +94,17 @@ func (h *Handbook) Next(context.Context) (Step, bool, error) {
 		t := h.next.Event()
 		e := events.NewTransaction(&t)
 		s.Transactions = append(s.Transactions, Transaction{t.TransactionID, t.UserID, h.next.Cents, recordOf(&e)})
-		l := h.next.Label(delayDays * 24 * time.Hour)
+		h.labels = append(h.labels, *h.next)
+	}
+	for len(h.labels) > 0 && h.labels[0].Time()+delayDays*day < s.End {
+		l := h.labels[0].Label(delayDays * 24 * time.Hour)
 		if h.Changed != nil {
 			h.Changed(&l)
 		}
-		e = events.NewLabel(&l)
-		h.labels = append(h.labels, Label{l, recordOf(&e)})
+		e := events.NewLabel(&l)
+		s.Labels = append(s.Labels, Label{l, recordOf(&e)})
+		h.labels = h.labels[1:]
 	}
-	known := 0
-	for known < len(h.labels) && h.labels[known].LabelTime < s.End {
-		known++
-	}
-	s.Labels, h.labels = h.labels[:known:known], h.labels[known:]
 	return s, true, nil
 }
 
