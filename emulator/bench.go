@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,7 @@ import (
 	"datasurge/knative/topic"
 )
 
-// benchGCPercent is for functions that have a machine of their own.
+// benchGCPercent is for functions, and a broker, that have a machine of their own.
 const benchGCPercent = 200
 
 // runBench is the command bench.
@@ -51,6 +52,7 @@ func runBench(ctx context.Context, args []string, out *os.File, errs io.Writer) 
 			return benchCluster(ctx, set, strings.Split(*addrs, ","))
 		}
 	}
+	debug.SetGCPercent(benchGCPercent)
 	report, err := bench.Run(ctx, bench.Config{
 		Transactions: *n, Open: open, Command: []string{exe}, Env: []string{childEnv + "=1", "GOGC=" + strconv.Itoa(benchGCPercent)}, Progress: errs,
 	})

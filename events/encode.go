@@ -57,16 +57,42 @@ func appendAmountField(dst []byte, name string, minor int64, currency string) []
 // appendString appends s as a JSON string; bytes that are no UTF-8 become
 // U+FFFD.
 func appendString(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
-			// The error only says that some bytes had to be replaced.
-			dst, _ = jsontext.AppendQuote(dst, s)
-			return dst
-		}
+	if !isPlain(s) {
+		// The error only says that some bytes had to be replaced.
+		dst, _ = jsontext.AppendQuote(dst, s)
+		return dst
 	}
 	dst = append(dst, '"')
 	dst = append(dst, s...)
 	return append(dst, '"')
+}
+
+// isPlain reports whether s is its own JSON text: printable ASCII without quotes
+// and backslashes.
+func isPlain(s string) bool {
+	const (
+		low  = 0x0101010101010101
+		high = 0x8080808080808080
+	)
+	// Eight bytes at a time, as long as none of them can be another character.
+	for ; len(s) >= 8; s = s[8:] {
+		b := s[:8]
+		// The compiler makes one load of this.
+		x := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		// What is taken from a smaller byte is borrowed from its high bit; 0x7f
+		// and one is 0x80. A borrow or a carry may mark the byte above too.
+		quote, backslash := x^'"'*low, x^'\\'*low
+		if ((quote-low)|(backslash-low)|(x-' '*low)|(x+low)|x)&high != 0 {
+			break
+		}
+	}
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // appendFloat appends the shortest number that reads back as f. What JSON has

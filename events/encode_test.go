@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -65,6 +66,25 @@ func FuzzAppendFloat(f *testing.F) {
 		}
 		checkFloat(t, x)
 	})
+}
+
+// Every byte at every place of a text, whose neighbours are the largest and the
+// smallest that need no escape.
+func TestIsPlain(t *testing.T) {
+	for _, neighbour := range []string{" ", "~"} {
+		for length := range 20 {
+			for at := range length {
+				for c := range 256 {
+					text := []byte(strings.Repeat(neighbour, length))
+					text[at] = byte(c)
+					want := ' ' <= c && c < 0x7f && c != '"' && c != '\\'
+					if got := isPlain(string(text)); got != want {
+						t.Fatalf("isPlain(%q) is %v, want %v", text, got, want)
+					}
+				}
+			}
+		}
+	}
 }
 
 func BenchmarkAppendFloat(b *testing.B) {

@@ -22,6 +22,10 @@ import (
 	"datasurge/events"
 )
 
+// scrapeEvery is how often a process is asked how far it is: seldom enough to
+// cost it nothing.
+const scrapeEvery = 200 * time.Millisecond
+
 // process is one function, measured by its own metrics.
 type process struct {
 	name  string
@@ -156,7 +160,7 @@ func (p *process) awaitEvents(ctx context.Context, n int) (time.Time, error) {
 		if now.Sub(since) > time.Minute {
 			return now, fmt.Errorf("it stands at %d of %d events", got, n)
 		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := pause(ctx, scrapeEvery); err != nil {
 			return now, err
 		}
 	}

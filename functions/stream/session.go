@@ -54,6 +54,11 @@ type session struct {
 	swept     time.Time // when old ids and blocks were looked for
 }
 
+// fetchBytes is how much of a partition is asked for at once. With four times as
+// much, broker and client take a third more CPU for each record: both build the
+// answer in one piece of memory, which is then in no cache.
+const fetchBytes = 512 << 10
+
 func openSession(t *task) (*session, error) {
 	o := &t.engine.options
 	name := fmt.Sprintf("%s-%d", o.Definition.Name, t.number)
@@ -81,7 +86,7 @@ func openSession(t *task) (*session, error) {
 		kgo.KeepControlRecords(), // so that the position passes over them
 		kgo.FetchMaxWait(500*time.Millisecond),
 		kgo.FetchMaxBytes(16<<20),
-		kgo.FetchMaxPartitionBytes(4<<20),
+		kgo.FetchMaxPartitionBytes(fetchBytes),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.DisableClientMetrics(),
