@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -18,8 +19,10 @@ const never = 1000 * time.Hour
 
 func settle(t *testing.T, engines ...*Engine) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour) // of fake time
+	defer cancel()
 	for _, e := range engines {
-		if err := e.Settle(t.Context()); err != nil {
+		if err := e.Settle(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
