@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -17,7 +18,7 @@ import (
 func KafkaOptions(c *Config, log *slog.Logger) ([]kgo.Opt, error) {
 	options := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
-		kgo.SoftwareNameAndVersion("datasurge", version()),
+		kgo.SoftwareNameAndVersion("datasurge", clientVersion(version())),
 		kgo.WithLogger(kslog.New(quieter(log))),
 	}
 	if c.TLS.Enabled {
@@ -36,6 +37,18 @@ func KafkaOptions(c *Config, log *slog.Logger) ([]kgo.Opt, error) {
 		options = append(options, kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha512Mechanism()))
 	}
 	return options, nil
+}
+
+// clientVersion is a version as brokers take it from a client, in letters, digits,
+// dots and dashes. One that a changed working tree was built with has a plus, and
+// brokers end the connection with INVALID_REQUEST.
+func clientVersion(version string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' {
+			return r
+		}
+		return '-'
+	}, version)
 }
 
 func tlsConfig(c *TLSConfig) (*tls.Config, error) {
