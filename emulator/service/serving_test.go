@@ -340,8 +340,9 @@ func TestGrace(t *testing.T) {
 		fake(t, m, knative.Service{Timeout: c.timeout}, func(t *testing.T, s *Service, r *recorder) {
 			until(t, "ready", func() bool { return ready(s) == 1 })
 			old := m.all()[0]
+			var replies <-chan reply
 			if c.sleep > 0 {
-				sendAll(t, s, 1, c.sleep)
+				replies = sendAll(t, s, 1, c.sleep)
 			}
 			s.Update(fakeConfig(knative.Service{}, r))
 			until(t, "taken over", func() bool { return s.Revision() == "f-00002" })
@@ -352,6 +353,9 @@ func TestGrace(t *testing.T) {
 			}
 			if got := old.exited.Sub(begin).Round(time.Second); got != c.ends {
 				t.Errorf("%s: ended after %v, want %v", c.name, got, c.ends)
+			}
+			if replies != nil {
+				<-replies // whatever it is: the sender ends before the test
 			}
 			if killed := r.count(&r.events, "did not stop in time and is killed") == 1; killed != (c.ignore || c.sleep == time.Hour) {
 				t.Errorf("%s: killed %v; %q", c.name, killed, r.events)
