@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -29,14 +30,28 @@ const benchGCPercent = 200
 // runBench is the command bench.
 func runBench(ctx context.Context, args []string, out *os.File, errs io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	n := flags.Int("n", 1_000_000, "transactions to write")
+	n := flags.Int("n", 0, "transactions to write (default 1000000, with --transport http 100000)")
+	transport := flags.String("transport", "kafka", "how events come to the functions: kafka (they read them), or http (an emulator delivers them)")
+	steady := flags.Duration("steady", 30*time.Second, "with --transport http: for how `long` 1,000 transactions a second are sent, before latency and memory are told")
 	asJSON := flags.Bool("json", false, "print the figures as JSON")
 	addrs := flags.String("brokers", "", "`host:port,...` of a Kafka to use instead of the embedded one; the pipeline's topics there must not hold anything: they are deleted and made anew")
 	if err := parse(flags, args, out); err != nil {
 		return err
 	}
-	if *n < 1 || flags.NArg() > 0 {
+	if *n == 0 {
+		if *n = 1_000_000; *transport == "http" {
+			*n = 100_000
+		}
+	}
+	switch {
+	case *n < 1 || flags.NArg() > 0:
 		return errors.New("emulator bench takes --n with at least 1, and no other arguments; emulator bench -h lists them")
+	case *transport != "kafka" && *transport != "http":
+		return fmt.Errorf("--transport %q: want kafka or http", *transport)
+	case *transport == "http" && *addrs != "":
+		return errors.New("--transport http measures the embedded Kafka, and --brokers names another: leave one of them out")
+	case *steady < time.Second:
+		return fmt.Errorf("--steady %v: want at least 1s", *steady)
 	}
 	set, err := knative.Default()
 	if err != nil {
@@ -45,6 +60,13 @@ func runBench(ctx context.Context, args []string, out *os.File, errs io.Writer) 
 	exe, err := os.Executable()
 	if err != nil {
 		return err
+	}
+	if *transport == "http" {
+		report, err := bench.RunHTTP(ctx, bench.HTTPConfig{Transactions: *n, Steady: *steady, Command: []string{exe}, Progress: errs})
+		if err != nil {
+			return err
+		}
+		return printReport(report, *asJSON, out)
 	}
 	open := func(ctx context.Context) (*bench.Kafka, error) { return benchBroker(ctx, set) }
 	if *addrs != "" {
@@ -59,7 +81,11 @@ func runBench(ctx context.Context, args []string, out *os.File, errs io.Writer) 
 	if err != nil {
 		return err
 	}
-	if *asJSON {
+	return printReport(report, *asJSON, out)
+}
+
+func printReport(report interface{ Print(io.Writer) }, asJSON bool, out io.Writer) error {
+	if asJSON {
 		return json.NewEncoder(out).Encode(report)
 	}
 	report.Print(out)

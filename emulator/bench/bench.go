@@ -77,7 +77,8 @@ type Chain struct {
 type Latency struct {
 	PerSecond int     `json:"perSecond"`
 	Count     int     `json:"count"`
-	P50       float64 `json:"p50"` // seconds
+	Missing   int     `json:"missing"` // anomalies that did not come in half a minute
+	P50       float64 `json:"p50"`     // seconds
 	P99       float64 `json:"p99"`
 }
 
@@ -200,7 +201,7 @@ func (c *Config) together(ctx context.Context, r *Report) (err error) {
 		return err
 	}
 	c.say("latency at %d transactions a second", steadyRate)
-	r.Latency, err = latency(ctx, kafka)
+	r.Latency, err = latency(ctx, kafka, steadyRate, steadyFor, warmUp)
 	return err
 }
 

@@ -17,11 +17,14 @@ const (
 	steadyRate = 1000             // transactions a second
 	steadyFor  = 15 * time.Second // of which the first few warm up
 	warmUp     = 3 * time.Second
+	// patience is how long after the last transaction the last anomaly may come.
+	patience = 30 * time.Second
 )
 
-// latency sends transactions at a steady rate and measures how long after its
-// production the anomaly of each one over 100,000 can be read.
-func latency(ctx context.Context, kafka *Kafka) (Latency, error) {
+// latency sends so many transactions a second, for some time, and measures how long
+// after its production the anomaly of each one over 100,000 can be read, but of the
+// first ones, while things warm up.
+func latency(ctx context.Context, kafka *Kafka, perSecond int, steadyFor, warmUp time.Duration) (Latency, error) {
 	reader, err := kgo.NewClient(append(kafka.Client[:len(kafka.Client):len(kafka.Client)],
 		kgo.ConsumeTopics(events.TopicAnomalies), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtEnd()), kgo.FetchMaxWait(50*time.Millisecond))...)
@@ -37,7 +40,7 @@ func latency(ctx context.Context, kafka *Kafka) (Latency, error) {
 
 	var mu sync.Mutex
 	sent := map[string]time.Time{}
-	ctx, cancel := context.WithTimeout(ctx, steadyFor+10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, steadyFor+patience)
 	defer cancel()
 	var writing sync.WaitGroup
 	writing.Go(func() {
@@ -55,7 +58,7 @@ func latency(ctx context.Context, kafka *Kafka) (Latency, error) {
 			if elapsed > steadyFor {
 				return
 			}
-			for ; n < int(elapsed.Seconds()*steadyRate); n++ {
+			for ; n < int(elapsed.Seconds()*float64(perSecond)); n++ {
 				now := time.Now()
 				rec, id, large := make.record(now)
 				if large && elapsed > warmUp {
@@ -101,7 +104,7 @@ func latency(ctx context.Context, kafka *Kafka) (Latency, error) {
 		}
 	}
 	writing.Wait()
-	l := Latency{PerSecond: steadyRate, Count: len(took)}
+	l := Latency{PerSecond: perSecond, Count: len(took), Missing: len(sent)}
 	if len(took) > 0 {
 		slices.Sort(took)
 		l.P50, l.P99 = took[len(took)/2], took[len(took)*99/100]

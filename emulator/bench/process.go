@@ -30,6 +30,7 @@ const scrapeEvery = 200 * time.Millisecond
 type process struct {
 	name  string
 	cmd   *exec.Cmd
+	pid   int
 	url   string
 	log   bytes.Buffer
 	stdin interface{ Close() error }
@@ -55,6 +56,7 @@ func (c *Config) start(ctx context.Context, kafka *Kafka, name string) (*process
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
+	p.pid = p.cmd.Process.Pid
 	for deadline := time.Now().Add(time.Minute); ; {
 		if families, err := p.scrape(ctx); err == nil && value(families, "datasurge_state_restored_records_total") > 0 && p.ready(ctx) {
 			return p, nil
@@ -141,6 +143,10 @@ func (p *process) processed(families map[string]*dto.MetricFamily) int {
 	return int(sum)
 }
 
+// lookEvery is the pause between two looks at a function's metrics, which take it a
+// millisecond.
+const lookEvery = 50 * time.Millisecond
+
 // awaitEvents waits until n events have been processed.
 func (p *process) awaitEvents(ctx context.Context, n int) (time.Time, error) {
 	last, since := -1, time.Now()
@@ -160,7 +166,11 @@ func (p *process) awaitEvents(ctx context.Context, n int) (time.Time, error) {
 		if now.Sub(since) > time.Minute {
 			return now, fmt.Errorf("it stands at %d of %d events", got, n)
 		}
+<<<<<<< Updated upstream
 		if err := pause(ctx, scrapeEvery); err != nil {
+=======
+		if err := pause(ctx, lookEvery); err != nil {
+>>>>>>> Stashed changes
 			return now, err
 		}
 	}
@@ -175,7 +185,7 @@ func (p *process) measure(ctx context.Context, n int, d time.Duration) (Function
 	if len(commits) != 1 {
 		return Function{}, errors.New("it has no histogram of commits")
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
 	if err != nil {
 		status = nil // not Linux: peak memory stays 0
 	}
