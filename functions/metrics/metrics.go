@@ -43,6 +43,7 @@ type Metrics struct {
 	enrich    enrichMetrics
 	detect    detectMetrics
 	aggregate aggregateMetrics
+	clients   *clients
 
 	mu struct {
 		sync.Mutex
@@ -68,6 +69,7 @@ func New(function, version string, log *slog.Logger) *Metrics {
 	m := &Metrics{function: function, log: log, registry: prometheus.NewRegistry()}
 	m.mu.tallies, m.mu.tasks = map[int]tally{}, map[int]taskState{}
 	m.engine = newEngineMetrics(m)
+	m.clients = newClients(function, m.registry)
 	m.registry.MustRegister(
 		buildInfo(version),
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler, collectors.MetricsGC)),

@@ -240,7 +240,8 @@ func ruleSet(t testing.TB, n int) *rules.Set {
 	return set
 }
 
-// A process exports less than 2,000 series, whatever it has seen.
+// A process exports less than 2,000 series, whatever it has seen. functions/run
+// counts them with engines and brokers.
 func TestSeries(t *testing.T) {
 	for _, function := range []string{"generate", "enrich", "detect", "aggregate"} {
 		m := busy(t, function)
@@ -262,7 +263,7 @@ func TestSeries(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d series", function, n)
-		if n >= 2000 {
+		if n >= 1200 { // far from 2,000, so that one more metric is not at once too much
 			t.Errorf("%s exports %d series", function, n)
 		}
 	}
