@@ -143,10 +143,6 @@ func (p *process) processed(families map[string]*dto.MetricFamily) int {
 	return int(sum)
 }
 
-// lookEvery is the pause between two looks at a function's metrics, which take it a
-// millisecond.
-const lookEvery = 50 * time.Millisecond
-
 // awaitEvents waits until n events have been processed.
 func (p *process) awaitEvents(ctx context.Context, n int) (time.Time, error) {
 	last, since := -1, time.Now()
@@ -166,11 +162,7 @@ func (p *process) awaitEvents(ctx context.Context, n int) (time.Time, error) {
 		if now.Sub(since) > time.Minute {
 			return now, fmt.Errorf("it stands at %d of %d events", got, n)
 		}
-<<<<<<< Updated upstream
 		if err := pause(ctx, scrapeEvery); err != nil {
-=======
-		if err := pause(ctx, lookEvery); err != nil {
->>>>>>> Stashed changes
 			return now, err
 		}
 	}
