@@ -132,6 +132,9 @@ func below(red, orange float64) *Thresholds {
 
 func steps(colors []string, values []float64) *Thresholds {
 	t := &Thresholds{Mode: "absolute", Steps: []Step{{Color: colors[0]}}}
+	if len(values) == 2 && values[0] == values[1] { // nothing lies between
+		values = values[:1]
+	}
 	if len(values) == 1 {
 		colors = []string{colors[0], colors[2]}
 	}
@@ -151,11 +154,21 @@ func (b *builder) lines(title, description, unit string, queries ...query) *Pane
 		"spanNulls": false, "axisPlacement": "auto", "stacking": map[string]any{"mode": "none", "group": "A"},
 		"thresholdsStyle": map[string]any{"mode": "off"},
 	}
+	p.FieldConfig.Overrides = []any{hideZeros()}
 	p.Options = map[string]any{
 		"legend":  map[string]any{"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []string{}},
 		"tooltip": map[string]any{"mode": "multi", "sort": "desc"},
 	}
 	return p
+}
+
+// hideZeros leaves series that are 0 all the time out of the legend: of every
+// reason and result that there can be, most are.
+func hideZeros() any {
+	return map[string]any{
+		"matcher":    map[string]any{"id": "byValue", "options": map[string]any{"reducer": "allIsZero", "op": "gte", "value": 0}},
+		"properties": []any{map[string]any{"id": "custom.hideFrom", "value": map[string]any{"legend": true, "tooltip": true, "viz": false}}},
+	}
 }
 
 // limit draws a line where an alert fires.
@@ -227,7 +240,7 @@ func (b *builder) bars(title, description, unit, expr, legend string) *Panel {
 	p.Options = map[string]any{
 		"displayMode": "gradient", "orientation": "horizontal", "showUnfilled": true, "valueMode": "color",
 		"namePlacement": "auto", "sizing": "auto", "minVizWidth": 8, "minVizHeight": 16, "maxVizHeight": 300,
-		"legend": map[string]any{"displayMode": "list", "placement": "bottom", "showLegend": false, "calcs": []string{}},
+		"legend":        map[string]any{"displayMode": "list", "placement": "bottom", "showLegend": false, "calcs": []string{}},
 		"reduceOptions": map[string]any{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
 	}
 	return p

@@ -7,12 +7,12 @@ func slo() Dashboard {
 	b.row("Promises")
 	b.stat("Processed without error", "Share of events over three days without error or dead letter, of the worst function. The objective is 99.9 %.", "percentunit", `1 - max(function:error_ratio:rate3d)`).
 		FieldConfig.Defaults.Thresholds = below(0.998, 0.999)
-	b.stat("Error budget left", "Of the 0.1 % of three days, of the worst function.", "percentunit", `1 - max(function:error_ratio:rate3d) / 0.001`).
-		FieldConfig.Defaults.Thresholds = below(0, 0.25)
+	b.stat("Error budget left", "Of the 0.1 % of three days, of the worst function. 0 when more is used up.", "percentunit", `clamp_min(1 - max(function:error_ratio:rate3d) / 0.001, 0)`).
+		FieldConfig.Defaults.Thresholds = below(0.001, 0.25)
 	b.stat("Within 2 s", "Share of events over three days committed within 2 s of their event time. The objective is 99 %.", "percentunit", `1 - e2e:slow_ratio:rate3d`).
 		FieldConfig.Defaults.Thresholds = below(0.98, 0.99)
-	b.stat("Latency budget left", "Of the 1 % of three days.", "percentunit", `1 - e2e:slow_ratio:rate3d / 0.01`).
-		FieldConfig.Defaults.Thresholds = below(0, 0.25)
+	b.stat("Latency budget left", "Of the 1 % of three days. 0 when more is used up.", "percentunit", `clamp_min(1 - e2e:slow_ratio:rate3d / 0.01, 0)`).
+		FieldConfig.Defaults.Thresholds = below(0.001, 0.25)
 	b.stat("Firing", "Alerts that fire, without Watchdog.", "short", `count(ALERTS{alertstate="firing",alertname!="Watchdog"}) or vector(0)`, 1, 5)
 	b.stat("Watchdog", "1 while alerting works from end to end: this alert always fires.", "short", `count(ALERTS{alertstate="firing",alertname="Watchdog"})`).
 		FieldConfig.Defaults.Thresholds = below(1, 1)
@@ -31,10 +31,10 @@ func slo() Dashboard {
 	}}
 	b.wide(b.lines("Alerts", "Alerts that fire or are about to, by state.", "short", q(`count by (alertstate) (ALERTS)`, "{{alertstate}}")), 12)
 	b.lines("Time to evaluate the rules", "Of each group, against its interval.", "s", q(`max by (rule_group) (prometheus_rule_group_last_duration_seconds)`, "{{rule_group}}"))
-	b.lines("Samples of a scrape", "Series that each target exports. The alert CardinalityHigh fires above 20,000.", "short", q(`scrape_samples_post_metric_relabeling`, "{{job}} {{instance}}"))
-	b.lines("Time of a scrape", "How long each target takes to answer.", "s", q(`scrape_duration_seconds`, "{{job}} {{instance}}"))
-	b.lines("Targets", "1 while a target is scraped.", "short", q(`up`, "{{job}} {{instance}}"))
-	b.lines("Notifications", "Sent by Alertmanager per second, and those that failed.", "reqps", q(`sum(rate(alertmanager_notifications_total[$__rate_interval]))`, "sent"), q(`sum(rate(alertmanager_notifications_failed_total[$__rate_interval]))`, "failed")).from("alertmanager")
+	b.lines("Samples of a scrape", "Series that each target exports. The alert CardinalityHigh fires above 20,000.", "short", q(`scrape_samples_post_metric_relabeling`, "{{job}} {{service}} {{instance}}"))
+	b.lines("Time of a scrape", "How long each target takes to answer.", "s", q(`scrape_duration_seconds`, "{{job}} {{service}} {{instance}}"))
+	b.lines("Targets", "1 while a target is scraped.", "short", q(`up`, "{{job}} {{service}} {{instance}}"))
+	b.lines("Notifications", "Sent by Alertmanager per second, and those that failed.", "mps", q(`sum(rate(alertmanager_notifications_total[$__rate_interval]))`, "sent"), q(`sum(rate(alertmanager_notifications_failed_total[$__rate_interval]))`, "failed")).from("alertmanager")
 	b.lines("Rules that fail", "Evaluations that failed, in ten minutes.", "short", q(`sum by (rule_group) (increase(prometheus_rule_evaluation_failures_total[10m]))`, "{{rule_group}}"))
 	return b.Dashboard
 }

@@ -22,14 +22,14 @@ func system() Dashboard {
 	b.lines("Clock", "Offset of the clock. Latency in event time is not to be trusted beyond 50 ms.", "s", q(`node_timex_offset_seconds`, "{{instance}}")).from(node).signed()
 
 	b.row("Processes")
-	b.lines("CPU", "Cores used.", "short", q(`rate(process_cpu_seconds_total`+ours+rate+`)`, "{{instance}}"))
-	b.lines("Resident memory", "Memory that the process occupies.", "bytes", q(`process_resident_memory_bytes`+ours, "{{instance}}"))
-	b.lines("Heap", "Live memory of the Go heap after the last collection.", "bytes", q(`go_gc_heap_live_bytes`+ours, "{{instance}}"))
-	b.lines("Goroutines", "The alert GoroutineLeak fires above 10,000.", "short", q(`go_goroutines`+ours, "{{instance}}")).limit(10000)
-	b.lines("Pauses of the collector", "99th percentile.", "s", q(`histogram_quantile(0.99, sum by (le, instance) (rate(go_gc_pauses_seconds_bucket`+ours+rate+`)))`, "{{instance}}"))
-	b.lines("Waiting for a core", "99th percentile of the time that goroutines wait until they run.", "s", q(`histogram_quantile(0.99, sum by (le, instance) (rate(go_sched_latencies_seconds_bucket`+ours+rate+`)))`, "{{instance}}"))
-	b.lines("File descriptors", "Share of those allowed. The alert FileDescriptorsLow fires above 80 %.", "percentunit", q(`process_open_fds`+ours+` / process_max_fds`, "{{instance}}")).limit(0.8)
-	b.lines("Restarts", "Starts in the last hour.", "short", q(`changes(process_start_time_seconds`+ours+`[1h])`, "{{instance}}"))
-	b.lines("Up for", "Time since the process started.", "s", q(`time() - process_start_time_seconds`+ours, "{{instance}}"))
+	b.lines("CPU", "Cores used.", "short", q(`rate(process_cpu_seconds_total`+ours+rate+`)`, "{{service}} {{instance}}"))
+	b.lines("Resident memory", "Memory that the process occupies.", "bytes", q(`process_resident_memory_bytes`+ours, "{{service}} {{instance}}"))
+	b.lines("Heap", "Live memory of the Go heap after the last collection.", "bytes", q(`go_gc_heap_live_bytes`+ours, "{{service}} {{instance}}"))
+	b.lines("Goroutines", "The alert GoroutineLeak fires above 10,000.", "short", q(`go_goroutines`+ours, "{{service}} {{instance}}")).limit(10000)
+	b.lines("Pauses of the collector", "99th percentile.", "s", q(`histogram_quantile(0.99, sum by (le, service, instance) (rate(go_gc_pauses_seconds_bucket`+ours+rate+`)))`, "{{service}} {{instance}}"))
+	b.lines("Waiting for a core", "99th percentile of the time that goroutines wait until they run.", "s", q(`histogram_quantile(0.99, sum by (le, service, instance) (rate(go_sched_latencies_seconds_bucket`+ours+rate+`)))`, "{{service}} {{instance}}"))
+	b.lines("File descriptors", "Share of those allowed. The alert FileDescriptorsLow fires above 80 %.", "percentunit", q(`process_open_fds`+ours+` / process_max_fds`, "{{service}} {{instance}}")).limit(0.8)
+	b.lines("Restarts", "Restarts in the last hour.", "short", q(`changes(process_start_time_seconds`+ours+`[1h])`, "{{service}} {{instance}}"))
+	b.lines("Up for", "Time since the process started.", "s", q(`time() - process_start_time_seconds`+ours, "{{service}} {{instance}}"))
 	return b.Dashboard
 }
