@@ -17,33 +17,50 @@ import (
 	"golang.org/x/term"
 
 	"datasurge/emulator/backtest"
+	"datasurge/events"
 )
 
 // backtestConfig is the command line of emulator backtest.
 type backtestConfig struct {
-	protocol       backtest.Protocol
+	protocol       backtest.Protocol // from day 0: the last days
 	rules, against string
 	scores, plot   string
+	topic          string // "": the Handbook's data set
+	kafka          connection
 }
+
+// bookTestStart is the first day of the book's test.
+const bookTestStart = "2018-08-08"
 
 func parseBacktest(args []string, out io.Writer) (backtestConfig, error) {
 	var c backtestConfig
 	flags := flag.NewFlagSet("backtest", flag.ContinueOnError)
-	start := flags.String("test-start", "2018-08-08", "first `day` of the test")
+	start := flags.String("test-start", "", "first `day` of the test (default: "+bookTestStart+"; with --from-topic, so that the test ends a week before the last transaction)")
 	flags.IntVar(&c.protocol.Days, "days", 7, "days of the test, 1 to 7: further on, more labels would be known than the protocol has")
 	flags.StringVar(&c.rules, "rules", "", "`file` of rules in place of the built-in ones")
 	flags.StringVar(&c.against, "against", "", "`file` of other rules, to say what they win and lose")
 	flags.StringVar(&c.scores, "scores", "", "`file` to write every transaction's score to, as CSV")
 	flags.StringVar(&c.plot, "plot", "", "`directory` to write charts to, as SVG")
+	flags.StringVar(&c.topic, "from-topic", "", "`topic` of transactions of your own, whose labels are in "+events.TopicLabels+"; what enrich takes is taken (default: the Handbook's data set)")
+	c.kafka.bind(flags)
 	if err := parse(flags, args, out); err != nil {
 		return c, err
 	}
-	at, err := time.Parse(time.DateOnly, *start)
+	if *start == "" && c.topic == "" {
+		*start = bookTestStart
+	}
+	at := time.UnixMilli(0)
+	var err error
+	if *start != "" {
+		at, err = time.Parse(time.DateOnly, *start)
+	}
 	switch {
 	case flags.NArg() > 0:
 		return c, fmt.Errorf("unexpected argument %q; emulator backtest -h lists the arguments", flags.Arg(0))
 	case err != nil:
 		return c, fmt.Errorf("--test-start %q: want a day as 2018-08-08", *start)
+	case c.topic == "" && c.kafka.brokers != "":
+		return c, errors.New("--brokers is of the Kafka of --from-topic: which topic?")
 	case c.protocol.Days < 1 || c.protocol.Days > 7:
 		return c, fmt.Errorf("--days %d: want 1 to 7", c.protocol.Days)
 	}
@@ -61,6 +78,18 @@ func runBacktest(ctx context.Context, args []string, out *os.File, errs io.Write
 		return err
 	}
 	config := backtest.Config{Source: &backtest.Handbook{}, Logger: slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	if c.topic != "" {
+		options, err := c.kafka.options(ctx)
+		if err != nil {
+			return err
+		}
+		topic, err := backtest.OpenTopic(ctx, options, c.topic)
+		if err != nil {
+			return err
+		}
+		defer topic.Close()
+		config.Source = topic
+	}
 	for path, into := range map[string]*[]byte{c.rules: &config.Rules, c.against: &config.Against} {
 		if path == "" {
 			continue
@@ -83,6 +112,9 @@ func runBacktest(ctx context.Context, args []string, out *os.File, errs io.Write
 	bar.end()
 	if err != nil {
 		return err
+	}
+	if c.protocol.TestStart == 0 {
+		c.protocol = backtest.Latest(result.Rows, c.protocol.Days)
 	}
 	report, err := backtest.NewReport(result, c.protocol)
 	if err != nil {
@@ -140,7 +172,7 @@ func (b *progressBar) show(done, all int64) {
 	b.tenth = tenth
 	left := time.Duration(float64(time.Since(b.begun)) / float64(done) * float64(all-done)).Round(time.Second)
 	filled := done * width / all
-	line := fmt.Sprintf("[%s%s] day %d of %d, %v left", strings.Repeat("=", int(filled)), strings.Repeat(" ", int(width-filled)), done, all, left)
+	line := fmt.Sprintf("[%s%s] %3d%%, %v left", strings.Repeat("=", int(filled)), strings.Repeat(" ", int(width-filled)), done*100/all, left)
 	if b.terminal {
 		fmt.Fprintf(b.out, "\r%-80s", line)
 		return

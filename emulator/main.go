@@ -46,7 +46,7 @@ func commands() []command {
 		{"explain", "tell the story of one transaction through all topics", runExplain},
 		{"rules", "check, apply and list detection rules", runRules},
 		{"lists", "show and change the lists that rules look at", runLists},
-		{"backtest", "measure detection on the Fraud Detection Handbook's data set", runBacktest},
+		{"backtest", "measure detection, on the Fraud Detection Handbook's data set or on yours", runBacktest},
 		{"label", "say that a transaction was fraud, or legitimate", runLabel},
 		{"parity", "what the emulator does as Knative does, and what proves it", runParity},
 		{"reset", "delete everything that the emulator has kept", runReset},

@@ -58,8 +58,9 @@ func (c *collector) expect(s *Step) {
 	defer c.mu.Unlock()
 	for i := range s.Transactions {
 		t := &s.Transactions[i]
-		if c.open[t.ID] != nil {
-			continue // was written twice
+		if t.ID == "" || c.open[t.ID] != nil {
+			c.result.Refused++ // it is none, or was written twice
+			continue
 		}
 		c.open[strings.Clone(t.ID)] = &openRow{len(c.result.Rows), 1 + len(c.bits)}
 		r := Row{Customer: place(c.customers, &c.result.Customers, t.UserID), Amount: t.Amount}
@@ -172,7 +173,7 @@ func (c *collector) finish() *Result {
 		}
 		kept++
 	}
-	r.Refused = len(r.Rows) - kept
+	r.Refused += len(r.Rows) - kept
 	r.Rows, r.Other = r.Rows[:kept], r.Other[:min(kept, len(r.Other))]
 	slices.SortFunc(r.Models, func(a, b Model) int { return int(a.From - b.From) })
 	return r

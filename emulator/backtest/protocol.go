@@ -28,6 +28,17 @@ const (
 	delayDays = 7
 )
 
+// Latest is the protocol for the last days of which all labels can be known: those
+// that ended before the week of delay before the last transaction.
+func Latest(rows []Row, days int) Protocol {
+	var last int64
+	for i := range rows {
+		last = max(last, rows[i].Time)
+	}
+	end := last - delayDays*day
+	return Protocol{end - end%day - int64(days)*day, days}
+}
+
 // TestSet returns the places of the rows of the test, in order: those of its days
 // but without the cards known to be bad by then. Known are the cards with a fraud
 // in the week of training, and on day k of the test also those with one on the

@@ -189,7 +189,9 @@ func (r *Report) Print(w io.Writer) {
 		}
 	} else {
 		line("the most there can be", Metrics{1, 1, r.Most})
-		fmt.Fprintln(w, "  (the book's rows are for the week from 2018-08-08)")
+		if r.result.Book {
+			fmt.Fprintln(w, "  (the book's rows are for the week from 2018-08-08)")
+		}
 	}
 	fmt.Fprintf(w, "\n  %-28s %7s %7s %7s %7s %9s %7s\n", "scenario", "frauds", "AUC ROC", "avg.pr.", "CP@100", "in top100", "flagged")
 	for _, s := range r.Scenarios {
@@ -197,6 +199,9 @@ func (r *Report) Print(w io.Writer) {
 	}
 	printRules(w, "rule", r.Rules)
 	fmt.Fprintf(w, "\n%s\n", r.History())
+	if n := r.result.Refused; n > 0 {
+		fmt.Fprintf(w, "%d records of the topic are not counted: they are no valid transactions, or were written twice.\n", n)
+	}
 	if c := r.Comparison; c != nil {
 		fmt.Fprintf(w, "\nwith the rules of --against:\n\n")
 		line("DataSurge", c.Score)
@@ -220,7 +225,7 @@ func printRules(w io.Writer, title string, rules []RuleReport) {
 
 // isBook says whether the book's results are of the same test.
 func (r *Report) isBook() bool {
-	return r.Protocol == Protocol{BookTestStart(), 7} && len(r.Set) == 58_264 && r.Frauds == 385
+	return r.result.Book && r.Protocol == Protocol{BookTestStart(), 7} && len(r.Set) == 58_264 && r.Frauds == 385
 }
 
 // History says what the scores of the test had been learnt from.
@@ -239,11 +244,15 @@ func (r *Report) History() string {
 			version = m.Version
 		}
 	}
+	labels := "labels from when they were known on."
+	if r.result.Book {
+		labels = fmt.Sprintf("labels once their %d days were over. The book's models have seen the week from %s only.",
+			delayDays, date(r.Protocol.TestStart-(trainDays+delayDays)*day))
+	}
 	return fmt.Sprintf(
 		"The scores have seen all history from %s on, each transaction what was known at its time: the features of it and of\n"+
-			"those before, and labels once their %d days were over. The book's models have seen the week from %s only.\n"+
-			"%d models scored in the test (the last is %s); %d came into force in the whole run.",
-		date(first), delayDays, date(r.Protocol.TestStart-(trainDays+delayDays)*day), len(models), version, len(r.result.Models))
+			"those before, and %s\n%d models scored in the test (the last is %s); %d came into force in the whole run.",
+		date(first), labels, len(models), version, len(r.result.Models))
 }
 
 type cardDay struct {

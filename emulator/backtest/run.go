@@ -14,12 +14,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"datasurge/events"
+	"datasurge/functions/detect"
 )
 
 // Config is what is run.
 type Config struct {
 	Source Source
-	// Rules is a file of rules; nil: [DefaultRules]. Against is another, that is
+	// Rules is a file of rules; nil: [DefaultRules] for the Handbook's data set, else
+	// the built-in ones. Against is another, that is
 	// compared with it; nil: nothing is.
 	Rules, Against []byte
 	// Partitions is how many there are of each topic, and so how many tasks of
@@ -40,6 +42,7 @@ type Result struct {
 	Rules, OtherRules    []Rule
 	Models               []Model // in the order in which they came into force
 	Refused              int     // transactions that were not scored: invalid, or written twice
+	Book                 bool    // it is of the Handbook's data set
 }
 
 // Rule is a rule that could fire. Only the first 64 are told apart.
@@ -58,6 +61,9 @@ type Model struct {
 // Run runs the whole source.
 func Run(ctx context.Context, config Config) (*Result, error) {
 	result, err := run(ctx, &config)
+	if ctx.Err() != nil {
+		return nil, errors.New("backtest: interrupted")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("backtest: %w", err)
 	}
@@ -70,9 +76,14 @@ func run(ctx context.Context, config *Config) (result *Result, err error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	partitions := max(1, config.Partitions)
+	_, book := config.Source.(*Handbook)
 	files := [][]byte{config.Rules}
-	if files[0] == nil {
+	switch {
+	case files[0] != nil:
+	case book:
 		files[0] = DefaultRules()
+	default:
+		files[0] = detect.BuiltInRules()
 	}
 	if config.Against != nil {
 		files = append(files, config.Against)
@@ -86,8 +97,11 @@ func run(ctx context.Context, config *Config) (result *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	return p.run(ctx, config)
+	defer p.close()
+	if result, err = p.run(ctx, config); result != nil {
+		result.Book = book
+	}
+	return result, err
 }
 
 // run feeds the pipeline and collects what comes out.

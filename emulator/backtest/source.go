@@ -59,14 +59,6 @@ func stepEnd(t int64) int64 {
 // Handbook is the Fraud Detection Handbook's data set with labels a week later; the
 // last steps have labels only.
 type Handbook struct {
-	// Customers, if above 0, leaves out the transactions of customers from that
-	// number on.
-	Customers int32
-	// Through, if above 0, is how many steps there are.
-	Through int
-	// Changed, if set, may change a label before it is handed out.
-	Changed func(*events.Label)
-
 	source generate.HandbookSource
 	next   *generate.HandbookTransaction
 	steps  int
@@ -75,10 +67,7 @@ type Handbook struct {
 
 // Next implements Source.
 func (h *Handbook) Next(context.Context) (Step, bool, error) {
-	all := handbook.Days + delayDays
-	if h.Through > 0 {
-		all = h.Through
-	}
+	const all = handbook.Days + delayDays
 	if h.steps == all {
 		return Step{}, false, nil
 	}
@@ -86,11 +75,8 @@ func (h *Handbook) Next(context.Context) (Step, bool, error) {
 		h.pull()
 	}
 	h.steps++
-	s := Step{Done: int64(h.steps), All: int64(all), End: handbook.Start().UnixMilli() + int64(h.steps)*day + hour}
+	s := Step{Done: int64(h.steps), All: all, End: handbook.Start().UnixMilli() + int64(h.steps)*day + hour}
 	for ; h.next != nil && h.next.Time() < s.End; h.pull() {
-		if h.Customers > 0 && h.next.Customer >= h.Customers {
-			continue
-		}
 		t := h.next.Event()
 		e := events.NewTransaction(&t)
 		s.Transactions = append(s.Transactions, Transaction{t.TransactionID, t.UserID, h.next.Cents, recordOf(&e)})
@@ -98,9 +84,6 @@ func (h *Handbook) Next(context.Context) (Step, bool, error) {
 	}
 	for len(h.labels) > 0 && h.labels[0].Time()+delayDays*day < s.End {
 		l := h.labels[0].Label(delayDays * 24 * time.Hour)
-		if h.Changed != nil {
-			h.Changed(&l)
-		}
 		e := events.NewLabel(&l)
 		s.Labels = append(s.Labels, Label{l, recordOf(&e)})
 		h.labels = h.labels[1:]
