@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -555,7 +556,7 @@ func TestReadmeHasEveryVariable(t *testing.T) {
 		case string:
 			unknown = fmt.Sprintf("`%q`", x)
 		case float64:
-			unknown = fmt.Sprintf("%.0f", x)
+			unknown = strconv.FormatFloat(x, 'f', -1, 64)
 		}
 		want = append(want, fmt.Sprintf("| `%s` | %s | %s", v.Name, v.Kind, unknown))
 	}

@@ -50,6 +50,8 @@
 //	                    transaction (5)
 //	merchantFraudDays   days since the first of them (5)                35
 //	merchantCleanDays   days since the last genuine transaction (5)     35
+//	merchantAbuse       probability that payments at the merchant are   0.005561
+//	                    frauds now (5)
 //
 // (1) The transaction itself included. (2) A refund is not counted: it sees the
 // purchases before it. (3) Of the last day without the last ten minutes, over
@@ -58,7 +60,7 @@
 // merchant's transactions of the 35 days before, at most 48, of which a label was
 // known by the time of the transaction; see package outcome.
 //
-// Means, ratios, distances and risks have four decimals; rules and score see
+// Means, ratios, distances and risks have four decimals, merchantAbuse six; rules and score see
 // what the decision carries.
 //
 // # What the windows cost in exactness

@@ -40,6 +40,7 @@ const (
 	merchantFraudRun
 	merchantFraudDays
 	merchantCleanDays
+	merchantAbuse
 	featureCount
 )
 
@@ -56,6 +57,7 @@ var featureNames = [featureCount]string{
 	usualRatio: "usualRatio", unusual14d: "unusual14d",
 	merchantFraudShare: "merchantFraudShare", merchantFraudRun: "merchantFraudRun",
 	merchantFraudDays: "merchantFraudDays", merchantCleanDays: "merchantCleanDays",
+	merchantAbuse: "merchantAbuse",
 }
 
 // vector holds the features of one transaction.
@@ -136,6 +138,7 @@ func (v *vector) observeMerchant(f outcome.Features) {
 	v[merchantFraudRun] = f.Run
 	v[merchantFraudDays] = round(f.RunDays)
 	v[merchantCleanDays] = round(f.CleanDays)
+	v[merchantAbuse] = roundScore(f.Abused)
 }
 
 // count is the number of transactions in a window. One that is too late for the

@@ -126,6 +126,10 @@ func appendMerchantTerm(dst []byte, f feature, v *vector) []byte {
 		dst = append(dst, "the merchant's frauds began "...)
 		dst = strconv.AppendFloat(dst, v[f], 'f', 0, 64)
 		return append(dst, " days ago"...)
+	case merchantAbuse:
+		dst = append(dst, "by what is known of the merchant, its payments are frauds now with a probability of "...)
+		dst = strconv.AppendFloat(dst, 100*v[f], 'f', 1, 64)
+		return append(dst, '%')
 	default:
 		dst = append(dst, "the merchant's last payment known as genuine was "...)
 		dst = strconv.AppendFloat(dst, v[f], 'f', 0, 64)

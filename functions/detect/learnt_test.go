@@ -138,7 +138,7 @@ func TestLearntScoresAreExplained(t *testing.T) {
 		t.Errorf("reasons %+v", anomalies[0].Reasons)
 	}
 	for i, x := range anomalies[0].Features {
-		if x.Name == "merchantFraudRun" && x.Value != 3 {
+		if x.Name == "merchantFraudRun" && x.Value != 3 || x.Name == "merchantAbuse" && !(x.Value > 0.3 && x.Value < 1) {
 			t.Errorf("feature %d: %v", i, x)
 		}
 	}
@@ -190,7 +190,7 @@ func BenchmarkLearntStep(b *testing.B) {
 				b.Fatal(err)
 			}
 			view := models{}
-			if err := view.add(learntModel(b, 0, "amountRatio", "unusual14d", "merchantFraudDays", "merchantCleanDays", "count10m", "newCountry1h", "distanceKm", "international").Append(nil)); err != nil {
+			if err := view.add(learntModel(b, 0, "amountRatio", "unusual14d", "merchantFraudDays", "merchantCleanDays", "merchantAbuse", "count10m", "newCountry1h", "distanceKm", "international").Append(nil)); err != nil {
 				b.Fatal(err)
 			}
 			tx.tables[events.TopicModels] = view

@@ -142,7 +142,7 @@ func appendTerm(dst []byte, f feature, v *vector) []byte {
 	case unusual14d:
 		dst = strconv.AppendFloat(dst, v[f], 'f', 0, 64)
 		return append(dst, " unusual amounts in the last 14 days"...)
-	case merchantFraudShare, merchantFraudRun, merchantFraudDays, merchantCleanDays:
+	case merchantFraudShare, merchantFraudRun, merchantFraudDays, merchantCleanDays, merchantAbuse:
 		return appendMerchantTerm(dst, f, v)
 	case baseAmount:
 		dst = append(dst, "amount is "...)

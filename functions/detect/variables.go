@@ -45,6 +45,7 @@ func Schema() rules.Schema {
 		mean1d: 0, mean7d: 0, mean30d: 0, amountRatio: 1, amountZ: 0, usual10m: 0, sinceLast: neverSeen, lastAmount: 0,
 		distanceKm: 0, countries1h: 0, merchantRisk: 0,
 		usualRatio: 1, merchantFraudDays: outcome.Unknown().RunDays, merchantCleanDays: outcome.Unknown().CleanDays,
+		merchantAbuse: roundScore(outcome.Unknown().Abused),
 	} {
 		variables[f].Unknown = value
 	}

@@ -96,22 +96,27 @@ type Features struct {
 	// RunDays is how many days ago the first of them was, CleanDays how many days
 	// ago the last genuine transaction was; 35 when there is none.
 	RunDays, CleanDays float64
+	// Abused is the probability that payments at the merchant are frauds now, see
+	// [abuse].
+	Abused float64
 }
 
 // Unknown are the features for a merchant without outcomes.
 func Unknown() Features {
-	return Features{RunDays: float64(Memory / day), CleanDays: float64(Memory / day)}
+	a := newAbuse()
+	a.until(float64(Memory / day))
+	return Features{RunDays: float64(Memory / day), CleanDays: float64(Memory / day), Abused: a.probability()}
 }
 
 // At returns the features of a transaction at t, ms since the epoch: what was
 // known by then of the transactions of the last 35 days. h may be nil.
 func (h *History) At(t int64) Features {
-	f := Unknown()
 	if h == nil {
-		return f
+		return Unknown()
 	}
+	f := Features{RunDays: float64(Memory / day), CleanDays: float64(Memory / day)}
 	var known, frauds float64
-	clean := false
+	a, clean := newAbuse(), false
 	for _, o := range slices.Backward(h.Outcomes) {
 		if o.Time <= t-Memory {
 			break
@@ -121,6 +126,10 @@ func (h *History) At(t int64) Features {
 		}
 		known++
 		age := float64(t-o.Time) / float64(day)
+		if !clean {
+			a.until(age)
+			a.fraud(o.Kind)
+		}
 		switch o.Kind {
 		case Genuine:
 			if !clean {
@@ -134,7 +143,10 @@ func (h *History) At(t int64) Features {
 			}
 		}
 	}
-	f.Share = frauds / (known + 2)
+	if !clean {
+		a.until(float64(Memory / day))
+	}
+	f.Share, f.Abused = frauds/(known+2), a.probability()
 	return f
 }
 

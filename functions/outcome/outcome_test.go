@@ -28,16 +28,18 @@ func TestFeatures(t *testing.T) {
 		want Features
 	}{
 		{"nothing", nil, Unknown()},
-		{"genuine", history(at(30, Genuine), at(80, Genuine), at(90, Genuine)), Features{0, 0, 35, 10}},
-		{"not known yet", history(at(80, Genuine), at(93.5, UsualFraud)), Features{0, 0, 35, 20}},
-		{"known just now", history(at(80, Genuine), at(93, UsualFraud)), Features{1. / 4, 1, 7, 20}},
-		{"a run", history(at(80, Genuine), at(82, UsualFraud), at(85, UsualFraud)), Features{2. / 5, 2, 18, 20}},
-		{"refuted", history(at(82, UsualFraud), at(85, UsualFraud), at(86, Genuine)), Features{2. / 5, 0, 35, 14}},
-		{"stolen cards", history(at(80, Genuine), at(82, UnusualFraud)), Features{0, 0, 35, 20}},
+		{"genuine", history(at(30, Genuine), at(80, Genuine), at(90, Genuine)), Features{Share: 0, Run: 0, RunDays: 35, CleanDays: 10}},
+		{"not known yet", history(at(80, Genuine), at(93.5, UsualFraud)), Features{Share: 0, Run: 0, RunDays: 35, CleanDays: 20}},
+		{"known just now", history(at(80, Genuine), at(93, UsualFraud)), Features{Share: 1. / 4, Run: 1, RunDays: 7, CleanDays: 20}},
+		{"a run", history(at(80, Genuine), at(82, UsualFraud), at(85, UsualFraud)), Features{Share: 2. / 5, Run: 2, RunDays: 18, CleanDays: 20}},
+		{"refuted", history(at(82, UsualFraud), at(85, UsualFraud), at(86, Genuine)), Features{Share: 2. / 5, Run: 0, RunDays: 35, CleanDays: 14}},
+		{"stolen cards", history(at(80, Genuine), at(82, UnusualFraud)), Features{Share: 0, Run: 0, RunDays: 35, CleanDays: 20}},
 		{"too old", history(at(65, UsualFraud)), Unknown()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, test.h.At(100*day)); diff != "" {
+			got := test.h.At(100 * day)
+			got.Abused, test.want.Abused = 0, 0 // has a test of its own
+			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})
