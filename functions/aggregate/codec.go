@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"datasurge/functions/packed"
 	"datasurge/functions/step"
 	"datasurge/functions/window"
 )
@@ -63,98 +64,46 @@ func parseAcc(data []byte) (*window.Acc, error) {
 	return acc, err
 }
 
-// decoder takes numbers off the front of a value; the first that is not there
-// makes it bad.
+// decoder reads a value; err is set by a version that is not known.
 type decoder struct {
-	data []byte
-	err  error
+	packed.Reader
+	err error
 }
 
 // newDecoder checks the version of a value and takes it off.
 func newDecoder(data []byte) decoder {
-	switch {
-	case len(data) == 0:
-		return decoder{err: errValue}
-	case data[0] > valueVersion:
-		return decoder{err: step.ErrNewerVersion}
-	case data[0] != valueVersion:
-		return decoder{err: errValue}
+	d := decoder{Reader: packed.NewReader(data)}
+	if version := d.Byte(); version > valueVersion {
+		d.err = step.ErrNewerVersion
+		d.Fail()
+	} else if version != valueVersion {
+		d.Fail()
 	}
-	return decoder{data: data[1:]}
+	return d
 }
 
-func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.data)
-	if n <= 0 {
-		d.fail()
-		return 0
-	}
-	d.data = d.data[n:]
-	return v
-}
-
-func (d *decoder) varint() int64 {
-	v, n := binary.Varint(d.data)
-	if n <= 0 {
-		d.fail()
-		return 0
-	}
-	d.data = d.data[n:]
-	return v
-}
-
-func (d *decoder) count() int64 {
-	v := d.uvarint()
-	if int64(v) < 0 {
-		d.fail()
-		return 0
-	}
-	return int64(v)
-}
-
-func (d *decoder) bytes(n uint64) []byte {
-	if n > uint64(len(d.data)) {
-		d.fail()
-		return nil
-	}
-	b := d.data[:n]
-	d.data = d.data[n:]
-	return b
-}
-
-func (d *decoder) text() string { return string(d.bytes(d.uvarint())) }
-
-// items reads a number of items that take at least one byte each.
-func (d *decoder) items() int {
-	n := d.uvarint()
-	if n > uint64(len(d.data)) {
-		d.fail()
-		return 0
-	}
-	return int(n)
-}
-
-// end returns the first error; anything left is one.
-func (d *decoder) end() error {
-	if d.err == nil && len(d.data) > 0 {
-		d.fail()
+// problem returns the first error so far.
+func (d *decoder) problem() error {
+	if d.err == nil && d.Failed() {
+		return errValue
 	}
 	return d.err
 }
 
-func (d *decoder) fail() {
-	if d.err == nil {
-		d.err = errValue
+// end returns the first error; anything left is one.
+func (d *decoder) end() error {
+	if d.Left() > 0 {
+		d.Fail()
 	}
-	d.data = nil
+	return d.problem()
 }
 
 // parsePart splits the value of a part into the version that was last published
 // and the accumulator.
 func parsePart(data []byte) (published int64, acc []byte, err error) {
 	d := newDecoder(data)
-	published = d.count()
-	return published, d.data, d.err
+	published = d.Positive()
+	return published, d.Rest(), d.problem()
 }
 
 func appendPart(dst []byte, published int64, acc *window.Acc) []byte {
@@ -167,7 +116,7 @@ func appendPart(dst []byte, published int64, acc *window.Acc) []byte {
 // last one counted.
 func parseResult(data []byte) (pane, count int64, err error) {
 	d := newDecoder(data)
-	pane, count = d.count(), d.count()
+	pane, count = d.Positive(), d.Positive()
 	return pane, count, d.end()
 }
 
@@ -179,7 +128,7 @@ func appendResult(dst []byte, pane, count int64) []byte {
 
 func parseClosed(data []byte) (int64, error) {
 	d := newDecoder(data)
-	closed := d.varint()
+	closed := d.Varint()
 	return closed, d.end()
 }
 

@@ -333,9 +333,9 @@ func (c *collector) replay(entries map[uint32]*journalEntry) error {
 			return errValue
 		}
 		d := newDecoder(entry.data)
-		for len(d.data) > 0 {
-			if c.row.parse(&d, c.plan); d.err != nil {
-				return d.err
+		for d.Left() > 0 {
+			if c.row.parse(&d, c.plan); d.Failed() {
+				return d.problem()
 			}
 			c.apply()
 		}

@@ -198,9 +198,9 @@ func appendDays(dst []byte, days []dayCount) []byte {
 
 func parseDays(data []byte) ([]dayCount, error) {
 	d := newDecoder(data)
-	days := make([]dayCount, d.items())
+	days := make([]dayCount, d.Items())
 	for i := range days {
-		days[i] = dayCount{day: int32(d.varint()), count: d.count(), frauds: d.count(), published: d.count()}
+		days[i] = dayCount{day: int32(d.Varint()), count: d.Positive(), frauds: d.Positive(), published: d.Positive()}
 	}
 	return days, d.end()
 }

@@ -132,36 +132,33 @@ func appendText(dst []byte, s string) []byte {
 // parse reads what append wrote.
 func (r *row) parse(d *decoder, p *plan) {
 	*r = row{from: r.from[:0], rules: r.rules[:0]}
-	kind := d.bytes(1)
-	if kind == nil {
+	kind := d.Byte()
+	if kind > rowFraud {
+		d.Fail()
+	}
+	if d.Failed() {
 		return
 	}
-	if kind[0] > rowFraud {
-		d.fail()
-		return
-	}
-	r.fraud, r.anomaly = kind[0] == rowFraud, kind[0] == rowAnomaly
-	r.time = d.varint()
-	r.merchant = d.text()
+	r.fraud, r.anomaly = kind == rowFraud, kind == rowAnomaly
+	r.time = d.Varint()
+	r.merchant = d.Text()
 	if r.fraud {
 		return
 	}
 	for g := range p.grains {
 		from := int64(notCounted)
-		if n := d.uvarint(); n > 0 {
+		if n := d.Uvarint(); n > 0 {
 			from = p.grains[g].Slice(r.time) + int64(n-1)*p.grains[g].Width
 		}
 		r.from = append(r.from, from)
 	}
-	if user := d.bytes(8); user != nil {
-		r.user = binary.LittleEndian.Uint64(user)
-	}
-	r.amount, r.base = d.varint(), d.varint()
+	r.user = d.Uint64()
+	r.amount, r.base = d.Varint(), d.Varint()
 	for _, text := range [...]*string{&r.currency, &r.category, &r.country, &r.direction, &r.payment} {
-		*text = d.text()
+		*text = d.Text()
 	}
-	for range d.items() {
-		r.rules = append(r.rules, d.text())
+	for range d.Items() {
+		r.rules = append(r.rules, d.Text())
 	}
 }
 
@@ -169,8 +166,8 @@ func (r *row) parse(d *decoder, p *plan) {
 func (e *journalEntry) check(p *plan) error {
 	var r row
 	d := newDecoder(e.data)
-	for len(d.data) > 0 {
+	for d.Left() > 0 {
 		r.parse(&d, p)
 	}
-	return d.err
+	return d.problem()
 }

@@ -241,14 +241,14 @@ func parseMerchant(id string, data []byte) (*merchant, error) {
 	m := &merchant{id: id}
 	d := newDecoder(data)
 	for i := range m.published {
-		m.published[i] = share{d.count(), d.count()}
+		m.published[i] = share{d.Positive(), d.Positive()}
 	}
-	m.days = make([]merchantDay, d.items())
+	m.days = make([]merchantDay, d.Items())
 	for i := range m.days {
-		m.days[i].day = int32(d.varint())
-		m.days[i].parts = make([]dayPart, d.items())
+		m.days[i].day = int32(d.Varint())
+		m.days[i].parts = make([]dayPart, d.Items())
 		for j := range m.days[i].parts {
-			m.days[i].parts[j] = dayPart{int(d.count()), d.count(), d.count()}
+			m.days[i].parts[j] = dayPart{int(d.Positive()), d.Positive(), d.Positive()}
 		}
 	}
 	return m, d.end()

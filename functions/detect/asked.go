@@ -338,14 +338,14 @@ func (w *askedWindows) decode(data []byte) error {
 		return errAsked
 	}
 	copy(w.currency[:], data[2:askedHeader])
-	r := reader{data: data, next: askedHeader}
-	for r.next < len(data) && !r.broken {
+	r := newReader(data, askedHeader)
+	for r.Left() > 0 {
 		if len(w.list) == maxAskedWindows {
 			return errAsked
 		}
 		w.next().read(&r)
 	}
-	if r.broken {
+	if r.Failed() {
 		return errAsked
 	}
 	return nil
@@ -357,34 +357,34 @@ const maxAskedWindows = 255
 func (s *series) read(r *reader) {
 	var id windowID
 	for i := range id {
-		id[i] = r.byte()
+		id[i] = r.Byte()
 	}
-	aggregate := rules.Aggregate(r.byte())
+	aggregate := rules.Aggregate(r.Byte())
 	s.reset(id, aggregate)
-	if s.newest = r.varint(); s.newest < math.MinInt64+askedSlots || aggregate > rules.Distinct {
-		r.fail()
+	if s.newest = r.Varint(); s.newest < math.MinInt64+askedSlots || aggregate > rules.Distinct {
+		r.Fail()
 		return
 	}
 	if aggregate == rules.Distinct {
 		for range r.length(mostDistinct) {
-			hash := uint32(r.byte()) | uint32(r.byte())<<8 | uint32(r.byte())<<16 | uint32(r.byte())<<24
+			hash := r.Uint32()
 			s.seen = append(s.seen, seenValue{hash, s.newest - int64(r.length(askedSlots-1))})
 		}
 		return
 	}
 	used := r.length(askedSlots)
 	for slot := range used {
-		count := r.uvarint()
+		count := r.Uvarint()
 		if count > math.MaxUint32 {
-			r.fail()
+			r.Fail()
 			return
 		}
 		s.panes[slot].count = uint32(count)
 		if count > 0 && aggregate != rules.Count {
-			s.panes[slot].value = r.varint()
+			s.panes[slot].value = r.Varint()
 		}
 	}
 	if used > 0 && s.panes[used-1].count == 0 {
-		r.fail()
+		r.Fail()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"datasurge/functions/packed"
 	"datasurge/functions/step"
 )
 
@@ -99,13 +100,13 @@ func (h *habit) append(dst []byte) []byte {
 
 // decode reports whether the encoding is that of append.
 func (h *habit) decode(r *reader) bool {
-	if h.n = r.uvarint(); h.n == 0 {
+	if h.n = r.Uvarint(); h.n == 0 {
 		return true
 	}
-	h.sum = r.positive()
+	h.sum = r.Positive()
 	used := r.length(habitDays)
 	for slot := range used {
-		h.unusual[slot] = r.byte()
+		h.unusual[slot] = r.Byte()
 	}
 	return used == 0 || h.unusual[used-1] != 0
 }
@@ -126,12 +127,12 @@ func (p *profile) decode(data []byte) error {
 		return errProfile
 	}
 	copy(p.currency[:], data[1:4])
-	r := reader{data: data, next: 4}
-	p.last = r.varint()
+	r := newReader(data, 4)
+	p.last = r.Varint()
 	p.first = r.before(p.last)
-	p.lastAmount = r.positive()
-	if p.past.n = r.uvarint(); p.past.n > 0 {
-		p.past.mean, p.past.m2 = r.float(), r.float()
+	p.lastAmount = r.Positive()
+	if p.past.n = r.Uvarint(); p.past.n > 0 {
+		p.past.mean, p.past.m2 = r.size(), r.size()
 	}
 	if !p.habit.decode(&r) {
 		return errProfile
@@ -139,120 +140,62 @@ func (p *profile) decode(data []byte) error {
 	p.placeCount = r.length(maxPlaces)
 	for i := range p.placeCount {
 		place := &p.places[i]
-		place.country = [2]byte{r.byte(), r.byte()}
+		place.country = [2]byte{r.Byte(), r.Byte()}
 		place.time = r.before(p.last)
 	}
 	for i := range p.windows {
 		spec, window := &windowSpecs[i], &p.windows[i]
 		used := r.length(spec.slots)
 		for slot := range used {
-			count := r.uvarint()
+			count := r.Uvarint()
 			if count > math.MaxUint32 {
 				return errProfile
 			}
 			window[slot].count = uint32(count)
 			if spec.sums && count > 0 {
-				window[slot].sum = r.positive()
+				window[slot].sum = r.Positive()
 			}
 		}
 		if used > 0 && window[used-1].count == 0 {
 			return errProfile
 		}
 	}
-	if r.broken || r.next < len(data) {
+	if !r.Done() {
 		return errProfile
 	}
 	return nil
 }
 
-// reader reads an encoded profile. After the first fault it is broken and
-// everything it returns is zero.
-type reader struct {
-	data   []byte
-	next   int
-	broken bool
-}
+// reader reads an encoded profile or windows.
+type reader struct{ packed.Reader }
 
-func (r *reader) fail() {
-	r.next, r.broken = len(r.data), true
-}
-
-func (r *reader) byte() byte {
-	if r.next >= len(r.data) {
-		r.fail()
-		return 0
-	}
-	b := r.data[r.next]
-	r.next++
-	return b
-}
-
-// uvarint is binary.Uvarint without making a slice for each number, which
-// halves the time to decode a profile.
-func (r *reader) uvarint() uint64 {
-	var x uint64
-	shift := 0
-	for i := r.next; i < len(r.data); i++ {
-		b := r.data[i]
-		if b < 0x80 {
-			if shift == 63 && b > 1 {
-				break
-			}
-			r.next = i + 1
-			return x | uint64(b)<<shift
-		}
-		x |= uint64(b&0x7f) << shift
-		if shift += 7; shift > 63 {
-			break
-		}
-	}
-	r.fail()
-	return 0
-}
-
-func (r *reader) varint() int64 {
-	x := r.uvarint()
-	return int64(x>>1) ^ -int64(x&1)
-}
-
-// positive reads a number that fits an int64.
-func (r *reader) positive() int64 {
-	x := r.uvarint()
-	if x > math.MaxInt64 {
-		r.fail()
-		return 0
-	}
-	return int64(x)
-}
+// newReader reads data from its byte number from on.
+func newReader(data []byte, from int) reader { return reader{packed.NewReader(data[from:])} }
 
 // before reads how long before last something was.
 func (r *reader) before(last int64) int64 {
-	distance := r.positive()
+	distance := r.Positive()
 	if last < math.MinInt64+distance {
-		r.fail()
+		r.Fail()
 		return 0
 	}
 	return last - distance
 }
 
-func (r *reader) float() float64 {
-	if len(r.data)-r.next < 8 {
-		r.fail()
-		return 0
-	}
-	x := math.Float64frombits(binary.LittleEndian.Uint64(r.data[r.next:]))
-	r.next += 8
+// size reads a float that is finite and not negative.
+func (r *reader) size() float64 {
+	x := r.Float()
 	if !(x >= 0 && x <= math.MaxFloat64) {
-		r.fail()
+		r.Fail()
 		return 0
 	}
 	return x
 }
 
 func (r *reader) length(most int) int {
-	n := int(r.byte())
+	n := int(r.Byte())
 	if n > most {
-		r.fail()
+		r.Fail()
 		return 0
 	}
 	return n

@@ -9,6 +9,7 @@ import (
 
 	"datasurge/events"
 	"datasurge/functions/detect/rules"
+	"datasurge/functions/packed"
 	"datasurge/functions/step"
 )
 
@@ -377,8 +378,9 @@ func numberCodec(what string, version byte, get func(any) int64, make func(int64
 			if len(data) < 2 || data[0] != version {
 				return nil, fmt.Errorf("%s: the encoding is broken", what)
 			}
-			n, size := binary.Varint(data[1:])
-			if size != len(data)-1 {
+			r := packed.NewReader(data[1:])
+			n := r.Varint()
+			if !r.Done() {
 				return nil, fmt.Errorf("%s: the encoding is broken", what)
 			}
 			return make(n), nil

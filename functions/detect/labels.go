@@ -313,21 +313,19 @@ func (v *verdicts) decode(data []byte) error {
 	case data[0] != verdictVersion:
 		return errVerdicts
 	}
-	r := reader{data: data, next: 1}
-	v.forgotten = r.varint()
-	for r.next < len(data) && !r.broken {
+	r := newReader(data, 1)
+	v.forgotten = r.Varint()
+	for r.Left() > 0 {
 		one := v.next()
-		for i := range 8 {
-			one.id |= uint64(r.byte()) << (8 * i)
-		}
-		one.time = r.varint()
+		one.id = r.Uint64()
+		one.time = r.Varint()
 		flags := r.length(int(fraud)<<1 | 1)
 		one.flagged, one.label = flags&1 != 0, labelled(flags>>1)
 		for range r.length(mostFired) {
-			one.rules = append(one.rules, uint32(r.byte())|uint32(r.byte())<<8|uint32(r.byte())<<16|uint32(r.byte())<<24)
+			one.rules = append(one.rules, r.Uint32())
 		}
 	}
-	if r.broken {
+	if r.Failed() {
 		return errVerdicts
 	}
 	return nil
@@ -384,19 +382,14 @@ func (h *heldLabel) open(l *events.Label) (source string, err error) {
 		return "", errHeld
 	}
 	*l = events.Label{Fraud: h.data[1] == 1}
-	r := reader{data: h.data, next: 2}
-	l.TransactionTime = r.varint()
-	after := r.positive()
+	r := newReader(h.data, 2)
+	l.TransactionTime = r.Varint()
+	after := r.Positive()
 	l.LabelTime = l.TransactionTime + after
 	for _, text := range [...]*string{&source, &l.TransactionID, &l.UserID, &l.MerchantID, &l.Scenario} {
-		n := r.positive()
-		if n > int64(len(h.data)-r.next) {
-			return "", errHeld
-		}
-		*text = string(h.data[r.next : r.next+int(n)])
-		r.next += int(n)
+		*text = r.Text()
 	}
-	if r.broken || r.next < len(h.data) || l.LabelTime < l.TransactionTime || l.TransactionID == "" {
+	if !r.Done() || l.LabelTime < l.TransactionTime || l.TransactionID == "" {
 		return "", errHeld
 	}
 	return source, nil

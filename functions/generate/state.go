@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"datasurge/functions/packed"
 	"datasurge/functions/step"
 )
 
@@ -80,17 +81,13 @@ func parseUvarints(data []byte, count int) ([]uint64, error) {
 	if data[0] != stateVersion {
 		return nil, fmt.Errorf("version %d: %w", data[0], step.ErrNewerVersion)
 	}
-	data = data[1:]
+	r := packed.NewReader(data[1:])
 	values := make([]uint64, count)
 	for i := range values {
-		v, n := binary.Uvarint(data)
-		if n <= 0 {
-			return nil, fmt.Errorf("%d of %d numbers are there", i, count)
-		}
-		values[i], data = v, data[n:]
+		values[i] = r.Uvarint()
 	}
-	if len(data) > 0 {
-		return nil, fmt.Errorf("%d bytes are left over", len(data))
+	if !r.Done() {
+		return nil, fmt.Errorf("the value is not %d numbers", count)
 	}
 	return values, nil
 }

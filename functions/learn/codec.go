@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"datasurge/functions/packed"
 	"datasurge/functions/step"
 )
 
@@ -24,7 +25,7 @@ func codecs(features int) map[byte]step.Codec {
 				return appendFloats(appendFloats(dst, []float32{p.ratio}), p.values)
 			},
 			Parse: parser(func(r *reader) any {
-				p := &pending{merchant: r.text()}
+				p := &pending{merchant: r.Text()}
 				p.ratio, p.values = r.floats(1)[0], r.floats(features)
 				return p
 			}),
@@ -34,7 +35,7 @@ func codecs(features int) map[byte]step.Codec {
 				l := v.(*early)
 				return appendFraud(binary.AppendVarint(append(dst, version), l.known), l.fraud)
 			},
-			Parse: parser(func(r *reader) any { return &early{known: r.varint(), fraud: r.fraud()} }),
+			Parse: parser(func(r *reader) any { return &early{known: r.Varint(), fraud: r.fraud()} }),
 		},
 		kindMerchant: {
 			Append: func(dst []byte, v any) []byte {
@@ -44,9 +45,9 @@ func codecs(features int) map[byte]step.Codec {
 			},
 			Parse: parser(func(r *reader) any {
 				m := &merchant{unsent: r.fraud()}
-				m.MerchantID = r.text()
-				if m.ParseState(r.rest()) != nil {
-					r.broken = true
+				m.MerchantID = r.Text()
+				if m.ParseState(r.Rest()) != nil {
+					r.Fail()
 				}
 				return m
 			}),
@@ -59,7 +60,7 @@ func codecs(features int) map[byte]step.Codec {
 				return appendFloats(appendFloats(dst, []float32{e.weight}), e.values)
 			},
 			Parse: parser(func(r *reader) any {
-				e := &example{id: r.text(), known: r.varint(), fraud: r.fraud()}
+				e := &example{id: r.Text(), known: r.Varint(), fraud: r.fraud()}
 				e.weight, e.values = r.floats(1)[0], r.floats(features)
 				return e
 			}),
@@ -69,7 +70,7 @@ func codecs(features int) map[byte]step.Codec {
 				t := v.(trained)
 				return binary.AppendVarint(binary.AppendVarint(append(dst, version), t.midnight), int64(t.frauds))
 			},
-			Parse: parser(func(r *reader) any { return trained{midnight: r.varint(), frauds: int(r.varint())} }),
+			Parse: parser(func(r *reader) any { return trained{midnight: r.Varint(), frauds: int(r.Varint())} }),
 		},
 		kindThinning: {
 			Append: func(dst []byte, v any) []byte {
@@ -77,9 +78,11 @@ func codecs(features int) map[byte]step.Codec {
 				return binary.AppendVarint(binary.AppendVarint(append(dst, version), int64(t.level)), t.relaxed)
 			},
 			Parse: parser(func(r *reader) any {
-				level := r.varint()
-				r.broken = r.broken || level < 0 || level > mostThinning
-				return thinning{uint(level), r.varint()}
+				level := r.Varint()
+				if level < 0 || level > mostThinning {
+					r.Fail()
+				}
+				return thinning{uint(level), r.Varint()}
 			}),
 		},
 	}
@@ -112,66 +115,32 @@ func parser(read func(*reader) any) func([]byte) (any, error) {
 		if data[0] > version {
 			return nil, fmt.Errorf("version %d: %w", data[0], step.ErrNewerVersion)
 		}
-		r := &reader{data: data[1:], broken: data[0] != version}
+		if data[0] != version {
+			return nil, errValue
+		}
+		r := &reader{packed.NewReader(data[1:])}
 		v := read(r)
-		if r.broken || len(r.data) > 0 {
+		if !r.Done() {
 			return nil, errValue
 		}
 		return v, nil
 	}
 }
 
-// reader reads a value. After the first fault it is broken and what it returns is
-// zero.
-type reader struct {
-	data   []byte
-	broken bool
-}
-
-func (r *reader) take(n int) []byte {
-	if n < 0 || n > len(r.data) {
-		r.broken, r.data = true, nil
-		return nil
-	}
-	b := r.data[:n]
-	r.data = r.data[n:]
-	return b
-}
-
-func (r *reader) rest() []byte { return r.take(len(r.data)) }
-
-func (r *reader) varint() int64 {
-	x, n := binary.Varint(r.data)
-	if n <= 0 {
-		n = -1
-	}
-	r.take(n)
-	return x
-}
-
-func (r *reader) text() string {
-	x, n := binary.Uvarint(r.data)
-	if n <= 0 || x > uint64(len(r.data)) {
-		n = -1
-	}
-	r.take(n)
-	if r.broken {
-		return ""
-	}
-	return string(r.take(int(x)))
-}
+// reader reads a value.
+type reader struct{ packed.Reader }
 
 func (r *reader) fraud() bool {
-	b := r.take(1)
-	if b != nil && b[0] > 1 {
-		r.broken = true
+	b := r.Byte()
+	if b > 1 {
+		r.Fail()
 	}
-	return b != nil && b[0] == 1
+	return b == 1
 }
 
 func (r *reader) floats(n int) []float32 {
 	values := make([]float32, n)
-	if data := r.take(4 * n); data != nil {
+	if data := r.Bytes(4 * uint64(n)); data != nil {
 		for i := range values {
 			values[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
 		}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+
+	"datasurge/functions/packed"
 )
 
 // AppendState appends the outcomes in a binary form of some six bytes each: their
@@ -25,32 +27,22 @@ var errState = errors.New("the stored outcomes of a merchant are broken")
 // ParseState reads what AppendState wrote into h.
 func (h *History) ParseState(data []byte) error {
 	h.Outcomes = nil
-	broken := false
-	next := func() int64 {
-		x, n := binary.Varint(data)
-		if n <= 0 {
-			broken = true
-			return 0
-		}
-		data = data[n:]
-		return x
-	}
-	count, n := binary.Uvarint(data)
-	if n <= 0 || count > Most {
+	r := packed.NewReader(data)
+	count := r.Items()
+	if count > Most {
 		return errState
 	}
-	data = data[n:]
 	var last, delay int64
 	for range count {
-		last += next()
-		x := next()
+		last += r.Varint()
+		x := r.Varint()
 		delay += x >> 2
-		if broken || delay < 0 || x&3 > int64(UnusualFraud) {
+		if r.Failed() || delay < 0 || x&3 > int64(UnusualFraud) {
 			return errState
 		}
 		h.Outcomes = append(h.Outcomes, Outcome{last, last + delay, Kind(x & 3)})
 	}
-	if len(data) > 0 || !slices.IsSortedFunc(h.Outcomes, compare) {
+	if !r.Done() || !slices.IsSortedFunc(h.Outcomes, compare) {
 		return errState
 	}
 	return nil

@@ -91,8 +91,8 @@ func sumDefinition(name, in, out string) step.Definition {
 				return binary.AppendVarint(binary.AppendVarint(dst, s.total), s.count)
 			},
 			Parse: func(data []byte) (any, error) {
-				r := reader{data: data}
-				return &sum{r.varint(), r.varint()}, r.err
+				r := newReader(data)
+				return &sum{r.Varint(), r.Varint()}, r.problem()
 			},
 		}},
 		New: func(step.Task) step.Function { return &sums{out: out} },

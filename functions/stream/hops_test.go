@@ -126,11 +126,11 @@ func windowsCodec() step.Codec {
 			return dst
 		},
 		Parse: func(data []byte) (any, error) {
-			r, list := reader{data: data}, windows{}
-			for range r.count() {
-				list = append(list, r.text())
+			r, list := newReader(data), windows{}
+			for range r.Items() {
+				list = append(list, r.Text())
 			}
-			return list, r.err
+			return list, r.problem()
 		},
 	}
 }

@@ -56,22 +56,15 @@ func (m *meta) append(dst []byte) []byte {
 }
 
 func parseMeta(data []byte) (*meta, error) {
-	r := reader{data: data}
+	r := newReader(data)
 	r.version("meta record", metaVersion)
-	m := &meta{owner: r.text(), commit: r.uvarint()}
-	if r.err == nil && len(r.data) < 8 {
-		r.fail("the settings")
-	}
-	if r.err == nil {
-		m.settings = binary.LittleEndian.Uint64(r.data)
-		r.data = r.data[8:]
-	}
-	for range r.count() {
-		in := metaInput{topic: r.text(), low: r.varint()}
+	m := &meta{owner: r.Text(), commit: r.Uvarint(), settings: r.Uint64()}
+	for range r.Items() {
+		in := metaInput{topic: r.Text(), low: r.Varint()}
 		in.watermark.parse(&r)
 		m.inputs = append(m.inputs, in)
 	}
-	return m, r.err
+	return m, r.problem()
 }
 
 // settingsHash condenses everything that gives stored state its meaning: the
@@ -99,7 +92,7 @@ func readTime(r *reader) int64 {
 	if !r.bool() {
 		return step.MinWatermark
 	}
-	return r.varint()
+	return r.Varint()
 }
 
 func appendBlockKey(dst []byte, input int, number int64) []byte {

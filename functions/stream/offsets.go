@@ -127,17 +127,17 @@ func appendBlock(dst []byte, b *block) []byte {
 }
 
 func parseBlock(data []byte) (*block, error) {
-	r := reader{data: data}
+	r := newReader(data)
 	r.version("block of offsets", blockVersion)
-	b := &block{touched: time.UnixMilli(r.varint())}
-	if r.err == nil && len(r.data) != blockSize/8 {
-		return nil, fmt.Errorf("block of offsets: bitmap has %d bytes instead of %d", len(r.data), blockSize/8)
+	b := &block{touched: time.UnixMilli(r.Varint())}
+	if err := r.problem(); err != nil {
+		return nil, err
 	}
-	if r.err != nil {
-		return nil, r.err
+	if r.Left() != blockSize/8 {
+		return nil, fmt.Errorf("block of offsets: bitmap has %d bytes instead of %d", r.Left(), blockSize/8)
 	}
 	for i := range b.bits {
-		b.bits[i] = binary.LittleEndian.Uint64(r.data[8*i:])
+		b.bits[i] = r.Uint64()
 		b.done += bits.OnesCount64(b.bits[i])
 	}
 	return b, nil

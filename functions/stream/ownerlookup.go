@@ -126,8 +126,8 @@ func (l *ownerLookup) scan(ctx context.Context, topic string, partition int32, f
 					address, found = m.owner, true
 				}
 			case kindOwner:
-				r := reader{data: rec.Value[min(nonceSize, len(rec.Value)):]}
-				address, found = r.text(), true
+				r := newReader(rec.Value[min(nonceSize, len(rec.Value)):])
+				address, found = r.Text(), true
 			}
 		}
 	}

@@ -111,13 +111,13 @@ func (s *session) restoreRecord(rec *kgo.Record) error {
 	case kindBlock:
 		err = s.restoreBlock(rec.Key, rec.Value)
 	case kindSeen:
-		r := reader{data: rec.Value}
+		r := newReader(rec.Value)
 		if rec.Value == nil {
 			c.state.restored(rec.Key, nil, 0)
 		} else {
-			c.state.restored(rec.Key, seenAt(r.varint()), len(rec.Value))
+			c.state.restored(rec.Key, seenAt(r.Varint()), len(rec.Value))
+			err = r.problem()
 		}
-		err = r.err
 	default:
 		codec, ok := c.def.Codecs[kind]
 		if !ok {

@@ -130,7 +130,7 @@ func (w *inputWatermark) append(dst []byte) []byte {
 func (w *inputWatermark) parse(r *reader) {
 	w.outside, w.value = readTime(r), readTime(r)
 	w.upstreams = nil
-	for range r.count() {
+	for range r.Items() {
 		u := upstream{heard: r.bool(), idle: r.bool()}
 		u.watermark = readTime(r)
 		w.upstreams = append(w.upstreams, u)

@@ -44,10 +44,10 @@ func TestInputWatermark(t *testing.T) {
 			t.Errorf("%s: watermark %d, want %d", name, w.value, test.want)
 		}
 		var again inputWatermark
-		r := reader{data: w.append(nil)}
+		r := newReader(w.append(nil))
 		again.parse(&r)
-		if r.err != nil || again.value != w.value || again.outside != w.outside || len(again.upstreams) != len(w.upstreams) {
-			t.Errorf("%s: %+v was read back as %+v (%v)", name, w, again, r.err)
+		if r.problem() != nil || again.value != w.value || again.outside != w.outside || len(again.upstreams) != len(w.upstreams) {
+			t.Errorf("%s: %+v was read back as %+v (%v)", name, w, again, r.problem())
 		}
 	}
 }

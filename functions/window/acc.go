@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"datasurge/functions/packed"
 )
 
 // Value is one amount on its way into accumulators, with what is derived from it
@@ -190,25 +192,25 @@ type encoded struct {
 }
 
 func parse(data []byte) (e encoded, err error) {
-	r := reader{data: data}
-	if version := r.byte(); version > accVersion {
+	r := packed.NewReader(data)
+	if version := r.Byte(); version > accVersion {
 		return encoded{}, ErrNewer
 	} else if version != accVersion {
 		return encoded{}, errAcc
 	}
-	e.flags = r.byte()
+	e.flags = r.Byte()
 	e.Overflow = e.flags&accOverflow != 0
-	count, anomalies := r.uvarint(), r.uvarint()
+	count, anomalies := r.Uvarint(), r.Uvarint()
 	e.Count, e.Anomalies = int64(count), int64(anomalies)
-	e.Sum, e.Min, e.Max = r.varint(), r.varint(), r.varint()
-	e.mean, e.m2 = r.float(), r.float()
+	e.Sum, e.Min, e.Max = r.Varint(), r.Varint(), r.Varint()
+	e.mean, e.m2 = r.Float(), r.Float()
 	if e.flags&accQuantiles != 0 {
-		e.quantiles = r.sized()
+		e.quantiles = sized(&r)
 	}
 	if e.flags&accDistinct != 0 {
-		e.distinct = r.sized()
+		e.distinct = sized(&r)
 	}
-	if r.failed || len(r.data) > 0 || e.flags >= accDistinct<<1 ||
+	if !r.Done() || e.flags >= accDistinct<<1 ||
 		count > math.MaxInt64 || anomalies > count || !(e.m2 >= 0) || math.IsInf(e.m2, 0) ||
 		math.IsNaN(e.mean) || math.IsInf(e.mean, 0) {
 		return encoded{}, errAcc
@@ -216,12 +218,12 @@ func parse(data []byte) (e encoded, err error) {
 	return e, nil
 }
 
-func (r *reader) sized() []byte {
-	size := r.bytes(2)
+func sized(r *packed.Reader) []byte {
+	size := r.Bytes(2)
 	if size == nil {
 		return nil
 	}
-	return r.bytes(uint64(binary.BigEndian.Uint16(size)))
+	return r.Bytes(uint64(binary.BigEndian.Uint16(size)))
 }
 
 // ParseAcc reads what Append wrote.
@@ -273,15 +275,15 @@ func (a *Acc) MergeEncoded(data []byte) error {
 // EncodedCount returns the Count of what Append wrote. It looks at nothing else:
 // the rest may be damaged.
 func EncodedCount(data []byte) (int64, error) {
-	r := reader{data: data}
-	if version := r.byte(); version > accVersion {
+	r := packed.NewReader(data)
+	if version := r.Byte(); version > accVersion {
 		return 0, ErrNewer
 	} else if version != accVersion {
 		return 0, errAcc
 	}
-	r.byte()
-	count := r.uvarint()
-	if r.failed || count > math.MaxInt64 {
+	r.Byte()
+	count := r.Uvarint()
+	if r.Failed() || count > math.MaxInt64 {
 		return 0, errAcc
 	}
 	return int64(count), nil

@@ -7,6 +7,8 @@ import (
 
 	"github.com/DataDog/sketches-go/ddsketch/mapping"
 	"github.com/DataDog/sketches-go/ddsketch/store"
+
+	"datasurge/functions/packed"
 )
 
 // QuantileAccuracy is the relative error of a quantile: 1%.
@@ -106,22 +108,22 @@ var errQuantiles = errors.New("quantile sketch is damaged")
 
 // merge adds what append encoded.
 func (q *Quantiles) merge(data []byte) error {
-	r := reader{data: data}
-	zeros := r.uvarint()
-	n := r.uvarint()
+	r := packed.NewReader(data)
+	zeros := r.Uvarint()
+	n := r.Uvarint()
 	if n > 2*maxBin {
 		return errQuantiles
 	}
 	bin := int64(0)
 	for i := range n {
-		delta, count := r.varint(), r.uvarint()
+		delta, count := r.Varint(), r.Uvarint()
 		bin += delta
 		if i > 0 && delta <= 0 || bin < -maxBin || bin > maxBin || count == 0 || count > 1<<53 {
 			return errQuantiles
 		}
 		q.bins.AddWithCount(int(bin), float64(count))
 	}
-	if r.failed || len(r.data) > 0 {
+	if !r.Done() {
 		return errQuantiles
 	}
 	q.zeros += zeros
