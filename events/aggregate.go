@@ -64,11 +64,7 @@ func ParsePartial(data []byte, p *Partial) error {
 	*p = Partial{}
 	var d decoder
 	d.open(data, partialPaths[:])
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		switch name {
 		case "dimension":
 			p.Dimension = d.text(partialDimension, MaxTextBytes)
@@ -245,11 +241,7 @@ func ParseAggregate(data []byte, a *Aggregate) error {
 	d.open(data, aggregatePaths[:])
 	var sum, low, high string
 	var quantiles [4]string
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		switch name {
 		case "dimension":
 			a.Dimension = d.text(aggregateDimension, MaxTextBytes)

@@ -9,11 +9,7 @@ func ParseAnomaly(data []byte, t *Anomaly) error {
 	var d decoder
 	d.openTransaction(data)
 	var amount, base string
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		switch {
 		case name == "reasons":
 			t.Reasons = d.reasons()
@@ -34,11 +30,7 @@ func (d *decoder) reasons() []Reason {
 		d.seen &^= reasonFields
 		var names strictjson.Names
 		d.json.Object()
-		for {
-			name, ok := d.next()
-			if !ok {
-				break
-			}
+		for name := range d.names {
 			switch name {
 			case "rule":
 				reason.Rule = d.id(fieldReasonRule)

@@ -90,11 +90,7 @@ func ParseDeadLetter(data []byte, l *DeadLetter) error {
 	*l = DeadLetter{}
 	var d decoder
 	d.openText(string(data), deadPaths[:], maxDeadLetterBytes, MaxDepth)
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		switch name {
 		case "function":
 			l.Function = d.id(deadFunction)
@@ -158,11 +154,7 @@ func (d *decoder) headers() []Header {
 		d.seen &^= deadHeaderFields
 		var names strictjson.Names
 		d.json.Object()
-		for {
-			name, ok := d.next()
-			if !ok {
-				break
-			}
+		for name := range d.names {
 			switch name {
 			case "name":
 				d.once(deadHeaderName)

@@ -57,12 +57,23 @@ func (d *decoder) openText(text string, paths []string, maxBytes, maxDepth int) 
 }
 
 // next returns the name of the next field; false at the end of the object and
-// after an error.
+// after an error. The value is to be read before the next call.
 func (d *decoder) next() (string, bool) {
 	if d.problem != nil {
 		return "", false
 	}
 	return d.json.Name()
+}
+
+// names walks the fields by their names, as next does. To read a transaction takes
+// a tenth longer with it, so that what is read of each one calls next.
+func (d *decoder) names(yield func(string) bool) {
+	for {
+		name, ok := d.next()
+		if !ok || !yield(name) {
+			return
+		}
+	}
 }
 
 // close checks that the object was all of the data and that every field of
@@ -366,11 +377,7 @@ func (d *decoder) skip(path string) {
 	case strictjson.Object:
 		var names strictjson.Names
 		d.json.Object()
-		for {
-			name, ok := d.next()
-			if !ok {
-				return
-			}
+		for name := range d.names {
 			d.unknown(&names, name, path)
 		}
 	default:

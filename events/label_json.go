@@ -28,11 +28,7 @@ func ParseLabel(data []byte, l *Label) error {
 	*l = Label{}
 	var d decoder
 	d.open(data, labelPaths[:])
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		switch name {
 		case "transactionId":
 			l.TransactionID = d.id(labelTransactionID)

@@ -17,11 +17,7 @@ func ParseLate(data []byte, l *Late) error {
 	*l = Late{}
 	var d decoder
 	d.openText(string(data), latePaths[:], maxEventBytes+2*MaxAttributeBytes, MaxDepth+2)
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		switch name {
 		case "reason":
 			l.Reason = d.text(lateReason, maxReasonBytes)

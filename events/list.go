@@ -53,11 +53,7 @@ func ParseListEntry(data []byte, l *ListEntry) error {
 	*l = ListEntry{}
 	var d decoder
 	d.open(data, listPaths[:])
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		switch name {
 		case "list":
 			l.List = d.code(listList, ListAllow, ListDeny, ListWatch)
@@ -109,11 +105,7 @@ func ParseSuppression(data []byte, s *Suppression) error {
 	*s = Suppression{}
 	var d decoder
 	d.open(data, suppressionPaths[:])
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		switch name {
 		case "rule":
 			s.Rule = d.id(suppressionRule)

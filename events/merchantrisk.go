@@ -61,11 +61,7 @@ func ParseMerchantRisk(data []byte, r *MerchantRisk) error {
 	*r = MerchantRisk{}
 	var d decoder
 	d.open(data, riskPaths[:])
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		switch name {
 		case "merchantId":
 			r.MerchantID = d.id(riskMerchantID)
@@ -89,11 +85,7 @@ func (d *decoder) riskWindows(r *MerchantRisk) {
 		d.seen &^= riskWindowFields
 		var names strictjson.Names
 		d.json.Object()
-		for {
-			name, ok := d.next()
-			if !ok {
-				break
-			}
+		for name := range d.names {
 			switch name {
 			case "days":
 				if d.integer(riskWindowDays) != int64(RiskDays(n)) {

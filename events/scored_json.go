@@ -90,11 +90,7 @@ func (d *decoder) rules(f ruleList) []FiredRule {
 		d.seen &^= 1<<f.id | 1<<f.version | 1<<f.exactFrom
 		var names strictjson.Names
 		d.json.Object()
-		for {
-			name, ok := d.next()
-			if !ok {
-				break
-			}
+		for name := range d.names {
 			switch name {
 			case "id":
 				rule.ID = d.id(f.id)
@@ -117,11 +113,7 @@ func (d *decoder) features() []Feature {
 	features := make([]Feature, 0, usual)
 	d.once(fieldFeatures)
 	d.json.Object()
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		if len(features) == maxFeatures {
 			d.wrong(fieldFeatures, "has more than "+strconv.Itoa(maxFeatures)+" members")
 			break

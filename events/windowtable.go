@@ -80,11 +80,7 @@ func ParseWindowStart(data []byte, w *WindowStart) error {
 	*w = WindowStart{}
 	var d decoder
 	d.open(data, startPaths[:])
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		switch name {
 		case "window":
 			w.Window = d.id(startWindow)
@@ -125,11 +121,7 @@ func ParseWindowPanes(data []byte, w *WindowPanes) error {
 	*w = WindowPanes{}
 	var d decoder
 	d.open(data, panesPaths[:])
-	for {
-		name, ok := d.next()
-		if !ok {
-			break
-		}
+	for name := range d.names {
 		switch name {
 		case "merchantId":
 			w.MerchantID = d.id(panesMerchantID)
