@@ -12,6 +12,7 @@ import (
 	"datasurge/emulator/service"
 	"datasurge/emulator/watch"
 	"datasurge/knative"
+	"datasurge/knative/kustomize"
 )
 
 // manifestGroup is the name of the watched files that are manifests; those of a
@@ -51,7 +52,8 @@ func (e *emulator) watched() map[string][]string {
 // manifestFiles are the files that were given, those in directories that were
 // given, and those from which something was read.
 func (e *emulator) manifestFiles() []string {
-	var found []string
+	set, _, _ := e.running()
+	found := slices.Clone(set.Files)
 	for _, path := range e.config.manifests {
 		found = append(found, path)
 		for _, pattern := range []string{"*.yaml", "*.yml"} {
@@ -241,10 +243,16 @@ func (e *emulator) stopService(ctx context.Context, spec *knative.Service) {
 	svc.Close(ctx)
 }
 
+// readManifests reads files and directories, of which one with a kustomization says
+// what that makes.
+func readManifests(paths []string) (*knative.Set, error) {
+	return knative.Reader{Kustomize: kustomize.Build}.ReadPaths(paths...)
+}
+
 // read reads the manifests that were given, or else those that are built in.
 func (c *runConfig) read() (*knative.Set, error) {
 	if len(c.manifests) == 0 {
 		return knative.Default()
 	}
-	return knative.ReadPaths(c.manifests...)
+	return readManifests(c.manifests)
 }

@@ -1,26 +1,126 @@
 package knative
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
 // Kustomization: kustomize.config.k8s.io/v1beta1
 //
-// It is passed over: what is read is what the files say that are given. Bases,
-// patches and generators are kustomize's own; its library is larger than all of
-// the emulator, and its program writes what it makes to where the emulator
-// reads:
-//
-//	kubectl kustomize DIRECTORY | emulator run -f -
+// One that only lists files beside it is read as the list of these files. What does
+// more (bases, patches, generators) is made with kustomize's library, by who reads
+// directories ([Reader]); its images are passed over, since none is pulled. One in
+// a file or a stream by itself is passed over.
 
-// inert are the fields of a Kustomization that change nothing about what runs
-// here: resources lists the files beside it, and images says from where an image
-// is pulled.
+// kustomizations are the names that kustomize looks for.
+var kustomizations = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
+
+// readDirectory reads a directory as its kustomization says, if it has one.
+func (l *loader) readDirectory(dir string) error {
+	shown := filepath.ToSlash(dir)
+	plain := func() error { return l.readDir(os.DirFS(dir), shown) }
+	for _, name := range kustomizations {
+		path := filepath.Join(dir, name)
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("manifests: %w", err)
+		}
+		var doc yaml.Node
+		if yaml.Unmarshal(data, &doc) != nil || len(doc.Content) != 1 {
+			return plain() // which says what is wrong with it
+		}
+		listed, ok := l.listed(dir, doc.Content[0])
+		if !ok && l.kustomize == nil {
+			return plain()
+		}
+		if !ok {
+			built, err := l.kustomize(dir)
+			l.unread(dir, path, built.Files)
+			if err != nil {
+				return err
+			}
+			return l.addAll(built.Documents)
+		}
+		files := append([]string{path}, listed...)
+		var errs []error
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				return fmt.Errorf("manifests: %w", err)
+			}
+			errs = append(errs, l.read(filepath.ToSlash(file), strings.NewReader(string(data))))
+		}
+		l.unread(dir, path, files)
+		return errors.Join(errs...)
+	}
+	return plain()
+}
+
+func (l *loader) addAll(documents []Document) error {
+	var errs []error
+	for _, d := range documents {
+		errs = append(errs, l.add(d.File, d.Node))
+	}
+	return errors.Join(errs...)
+}
+
+// listed returns the files that a kustomization lists. ok is false when it does
+// anything else.
+func (l *loader) listed(dir string, k *yaml.Node) (files []string, ok bool) {
+	for i := 0; i+1 < len(k.Content); i += 2 {
+		name, value := k.Content[i].Value, k.Content[i+1]
+		if !slices.Contains(inert, name) {
+			return nil, false
+		}
+		if name != "resources" {
+			continue
+		}
+		for _, r := range value.Content {
+			path := filepath.Join(dir, filepath.FromSlash(r.Value))
+			if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || filepath.Dir(path) != filepath.Clean(dir) {
+				return nil, false
+			}
+			files = append(files, path)
+		}
+	}
+	return files, true
+}
+
+// unread notes which files were read for a directory, and warns of those in it that
+// look as if they should have been.
+func (l *loader) unread(dir, kustomization string, read []string) {
+	for i, file := range read {
+		read[i] = filepath.Clean(file)
+	}
+	l.Files = append(l.Files, read...)
+	for _, pattern := range []string{"*.yaml", "*.yml"} {
+		// The pattern is right.
+		there, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, file := range there {
+			if !slices.Contains(read, filepath.Clean(file)) {
+				l.Warnings = append(l.Warnings, &Error{File: filepath.ToSlash(kustomization), Line: 1, Field: "resources",
+					Msg: filepath.Base(file) + " is not listed, so it is not read, as by kubectl apply -k"})
+			}
+		}
+	}
+}
+
+// inert are the fields of a Kustomization that change nothing about what the files
+// say that it lists: images says from where an image is pulled.
 var inert = []string{"apiVersion", "kind", "metadata", "resources", "images"}
 
-// checkKustomization warns about what kustomize would do and nobody does here.
+// checkKustomization warns about what kustomize would do and nobody does here, for a
+// kustomization that is read by itself.
 func checkKustomization(root *yaml.Node, o *Object) {
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		name := root.Content[i].Value

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -37,6 +36,8 @@ type Set struct {
 	Passed []*Object
 	// Warnings are about what a cluster takes and nobody can mean.
 	Warnings []*Error
+	// Files are those that a directory's kustomization stands for.
+	Files []string
 }
 
 // Object is the part that all kinds share.
@@ -114,25 +115,44 @@ type Reader struct {
 	LookupEnv func(name string) (value string, ok bool)
 	// Stdin is read for the path -; default is os.Stdin.
 	Stdin io.Reader
+	// Kustomize makes what the kustomization of a directory says, when that does
+	// more than list files beside it. Without it such a directory is read as one
+	// without a kustomization, with a warning.
+	Kustomize func(dir string) (Built, error)
+}
+
+// Built is what was made of a directory with a kustomization.
+type Built struct {
+	Documents []Document
+	// Files are those that were read, whatever became of them.
+	Files []string
+}
+
+// Document is a manifest. The lines of its nodes are those of File.
+type Document struct {
+	File string
+	Node *yaml.Node
 }
 
 // loader collects what is read into a set.
 type loader struct {
 	Set
 	lookupEnv func(string) (string, bool)
+	kustomize func(dir string) (Built, error)
 }
 
 func (r Reader) loader() *loader {
-	l := &loader{lookupEnv: r.LookupEnv}
+	l := &loader{lookupEnv: r.LookupEnv, kustomize: r.Kustomize}
 	if l.lookupEnv == nil {
 		l.lookupEnv = os.LookupEnv
 	}
 	return l
 }
 
-// ReadPaths reads manifests from files and directories; of a directory, every
-// .yaml and .yml file in it, without descending. The path - is the standard
-// input. The errors of all files are joined, one per object.
+// ReadPaths reads manifests from files and directories; of a directory with a
+// kustomization what that says, else every .yaml and .yml file in it, without
+// descending. The path - is the standard input. The errors of all files are joined,
+// one per object.
 func (r Reader) ReadPaths(paths ...string) (*Set, error) {
 	l := r.loader()
 	var errs []error
@@ -158,7 +178,7 @@ func (r Reader) ReadPaths(paths ...string) (*Set, error) {
 			f.Close()
 			continue
 		}
-		errs = append(errs, l.readDir(os.DirFS(p), filepath.ToSlash(p)))
+		errs = append(errs, l.readDirectory(p))
 	}
 	return l.done(errs)
 }
