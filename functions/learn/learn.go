@@ -16,7 +16,8 @@ const Name = "learn"
 
 // Config is what can be set about learn. Start from DefaultConfig.
 type Config struct {
-	// Features are the names of the features that models ask for.
+	// Features are the names of the features that models ask for. The fewer they are,
+	// the less is taken for a sign by chance.
 	Features []string
 	// Params are how a model is trained.
 	Params model.Params
@@ -40,8 +41,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Features: []string{
-			"baseAmount", "amountRatio", "usualRatio", "unusual14d",
-			"merchantFraudShare", "merchantFraudRun", "merchantFraudDays", "merchantCleanDays",
+			"baseAmount", "usualRatio", "unusual14d", "merchantAbuse", "merchantCleanDays",
 			"count10m", "newCountry1h", "distanceKm", "international",
 		},
 		Params:       model.DefaultParams(),

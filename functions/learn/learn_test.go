@@ -25,7 +25,7 @@ const day0 = int64(1_525_132_800_000) // 2018-05-01T00:00:00Z
 // smallConfig trains quickly.
 func smallConfig() Config {
 	c := DefaultConfig()
-	c.Params = model.Params{Trees: 5, Depth: 2, Bins: 8, Rate: 0.3, Ridge: 1}
+	c.Params = model.Params{Trees: 5, Depth: 2, Bins: 8, Rate: 0.3, Rows: 0.7, Columns: 0.7, Ridge: 1}
 	c.GenuineShare = 3
 	return c
 }

@@ -3,8 +3,10 @@ package model
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,10 +107,82 @@ func TestTrainRefuses(t *testing.T) {
 	if _, err := Train(short, DefaultParams()); err == nil {
 		t.Error("a column that is too short was taken")
 	}
+	for name, wrong := range map[string]func(*Params){
+		"too deep trees":       func(p *Params) { p.Depth = MaxDepth + 1 },
+		"too many trees":       func(p *Params) { p.Trees = MaxTrees + 1 },
+		"no examples":          func(p *Params) { p.Rows = 0 },
+		"too many examples":    func(p *Params) { p.Rows = 1.1 },
+		"no features":          func(p *Params) { p.Columns = 0 },
+		"a share that is none": func(p *Params) { p.Columns = math.NaN() },
+	} {
+		p := DefaultParams()
+		wrong(&p)
+		if _, err := Train(examples(100), p); err == nil {
+			t.Errorf("%s: were taken", name)
+		}
+	}
+}
+
+// A tree asks for the share of the features that it may, of those that have more
+// than one value; trees that see different examples are different.
+func TestTreesSeeParts(t *testing.T) {
+	e := examples(2000)
+	e.Names, e.Columns = append(e.Names, "constant"), append(e.Columns, make([]float32, e.Len()))
 	p := DefaultParams()
-	p.Depth = MaxDepth + 1
-	if _, err := Train(examples(100), p); err == nil {
-		t.Error("too deep trees were taken")
+	p.Rate = 1e-9 // the examples' logits stay
+	trees := func(rows, columns float64) map[string]bool {
+		p.Rows, p.Columns = rows, columns
+		m, err := Train(e, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Trees) != p.Trees {
+			t.Errorf("%d trees, want %d", len(m.Trees), p.Trees)
+		}
+		different := map[string]bool{}
+		for _, tree := range m.Trees {
+			asked := map[uint8]bool{}
+			for _, s := range tree.Splits {
+				asked[s.Feature] = true
+			}
+			if len(asked) > max(1, int(columns*4)) || asked[4] {
+				t.Errorf("a tree asks for the features %v", asked)
+			}
+			different[fmt.Sprint(tree.Splits)] = true
+		}
+		return different
+	}
+	if n := len(trees(1, 1)); n != 1 {
+		t.Errorf("%d different trees of all examples and features", n)
+	}
+	if n := len(trees(1, 0.5)); n < 4 || n > 6 {
+		t.Errorf("%d different trees of two of four features, want about one for each choice", n)
+	}
+	if n := len(trees(0.5, 1)); n < 10 {
+		t.Errorf("%d different trees of half of the examples", n)
+	}
+}
+
+// Half of the borders are where frauds are, however few these are.
+func TestBorders(t *testing.T) {
+	var column []float32
+	var fraud []bool
+	for i := range 10_000 {
+		column, fraud = append(column, float32(i)/10_000), append(fraud, false)
+	}
+	for i := range 10 {
+		column, fraud = append(column, 5+float32(i)), append(fraud, true)
+	}
+	got := borders(column, fraud, 16)
+	below, _ := slices.BinarySearch(got, 1)
+	if below != 8 || len(got) != 15 || !slices.IsSorted(got) {
+		t.Errorf("borders %v: want 15, of which 8 are below 1", got)
+	}
+	if got := borders([]float32{1, 1, 2, 2}, []bool{true, false, true, false}, 16); !slices.Equal(got, []float32{2}) {
+		t.Errorf("borders %v of the values 1 and 2", got)
+	}
+	if got := borders([]float32{3, 3}, []bool{true, false}, 16); len(got) > 0 {
+		t.Errorf("borders %v of one value", got)
 	}
 }
 
@@ -183,7 +257,7 @@ func TestParseRefuses(t *testing.T) {
 // FuzzParse: whatever is accepted can be scored, explained and written again.
 func FuzzParse(f *testing.F) {
 	e := examples(300)
-	m, err := Train(e, Params{Trees: 2, Depth: 2, Bins: 4, Rate: 0.5, Ridge: 1})
+	m, err := Train(e, Params{Trees: 2, Depth: 2, Bins: 4, Rate: 0.5, Rows: 1, Columns: 1, Ridge: 1})
 	if err != nil {
 		f.Fatal(err)
 	}

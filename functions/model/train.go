@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -13,13 +15,15 @@ type Params struct {
 	Depth    int     // splits of a tree, at most MaxDepth
 	Bins     int     // values that are told apart of a feature, at most MaxBins
 	Rate     float64 // share of a tree's correction that is applied
+	Rows     float64 // share of the examples that a tree is fitted to, at most 1
+	Columns  float64 // share of the features that a tree may ask for, at most 1
 	Ridge    float64 // weight of the prior that a leaf corrects nothing
 	LeastSum float64 // curvature that both sides of a split need in some leaf
 }
 
 // DefaultParams were chosen on the Handbook's weeks before 2018-07-25.
 func DefaultParams() Params {
-	return Params{Trees: 60, Depth: 4, Bins: 64, Rate: 0.1, Ridge: 5, LeastSum: 1}
+	return Params{Trees: 120, Depth: 4, Bins: 64, Rate: 0.05, Rows: 0.5, Columns: 0.5, Ridge: 5, LeastSum: 1}
 }
 
 // Examples are what a model is trained on: Columns[f][i] is feature f of example
@@ -39,13 +43,16 @@ var ErrOneClass = errors.New("examples of both frauds and genuine transactions a
 
 // Train fits a model to the examples: gradient boosting of oblivious trees (every
 // level of a tree asks the same question of all examples, as in CatBoost) by
-// Newton steps on the logistic loss, over histograms of the features.
+// Newton steps on the logistic loss, over histograms of the features. Each tree
+// sees a random part of the examples and of the features (stochastic gradient
+// boosting, Friedman 2002): what the trees take for a sign by chance is different in
+// each, and cancels out.
 //
 // It is a function of its arguments: the same examples in the same order give the
 // same model, byte for byte. Products are converted before they are added, which
 // keeps Go from fusing the two on machines that can.
 func Train(e *Examples, p Params) (*Model, error) {
-	t := trainer{params: p, examples: e}
+	t := trainer{params: p, examples: e, random: rand.NewPCG(1, 2)}
 	if err := t.check(); err != nil {
 		return nil, fmt.Errorf("train a model: %w", err)
 	}
@@ -54,11 +61,9 @@ func Train(e *Examples, p Params) (*Model, error) {
 		return nil, fmt.Errorf("train a model: %w", err)
 	}
 	for range p.Trees {
-		tree := t.tree(m)
-		if len(tree.Splits) == 0 {
-			break // there is nothing more to learn
+		if tree := t.tree(m); len(tree.Splits) > 0 {
+			m.Trees = append(m.Trees, tree)
 		}
-		m.Trees = append(m.Trees, tree)
 	}
 	m.Version = m.version()
 	m.prepare()
@@ -72,8 +77,37 @@ type trainer struct {
 	bins     [][]uint8 // by feature and example
 	logit    []float64
 	gradient []gradient // of the examples
+	random   *rand.PCG
+	rows     []int32    // examples that the tree under way is fitted to
+	asked    []int      // features of more than one value
+	columns  []int      // the ones of them that it may ask for
 	leaf     []uint8    // of the examples, in the tree under way
 	histo    []gradient // by leaf and bin
+}
+
+// draw draws what the next tree sees.
+func (t *trainer) draw() {
+	t.rows = t.rows[:0]
+	for i := range t.logit {
+		if t.chance(t.params.Rows) {
+			t.rows = append(t.rows, int32(i))
+		}
+	}
+	// The first of a shuffle.
+	n := max(1, int(math.Round(t.params.Columns*float64(len(t.asked)))))
+	for i := range min(n, len(t.asked)) {
+		j := i + t.below(len(t.asked)-i)
+		t.asked[i], t.asked[j] = t.asked[j], t.asked[i]
+	}
+	t.columns = t.asked[:min(n, len(t.asked))]
+}
+
+func (t *trainer) chance(share float64) bool { return float64(t.random.Uint64()>>11) < share*(1<<53) }
+
+// below returns a number from 0 to n-1.
+func (t *trainer) below(n int) int {
+	high, _ := bits.Mul64(t.random.Uint64(), uint64(n))
+	return int(high)
 }
 
 // gradient is the first and second derivative of the loss.
@@ -86,7 +120,7 @@ func (t *trainer) check() error {
 	switch {
 	case p.Trees < 1 || p.Trees > MaxTrees || p.Depth < 1 || p.Depth > MaxDepth || p.Bins < 2 || p.Bins > MaxBins:
 		return fmt.Errorf("parameters %+v are out of range", p)
-	case !(p.Rate > 0 && p.Ridge > 0 && p.LeastSum >= 0):
+	case !(p.Rate > 0 && p.Rows > 0 && p.Rows <= 1 && p.Columns > 0 && p.Columns <= 1 && p.Ridge > 0 && p.LeastSum >= 0):
 		return fmt.Errorf("parameters %+v are out of range", p)
 	case len(e.Names) == 0 || len(e.Names) > MaxFeatures || len(e.Columns) != len(e.Names) || len(e.Weight) != len(e.Fraud):
 		return errors.New("the examples' parts do not belong together")
@@ -117,12 +151,15 @@ func (t *trainer) begin(m *Model) error {
 	m.Prior = math.Log(fraud / (weight - fraud))
 	t.bins = make([][]uint8, len(e.Columns))
 	for f, column := range e.Columns {
-		m.Borders = append(m.Borders, borders(column, t.params.Bins))
+		m.Borders = append(m.Borders, borders(column, e.Fraud, t.params.Bins))
 		bins := make([]uint8, len(column))
 		for i, x := range column {
 			bins[i] = binOf(m.Borders[f], x)
 		}
 		t.bins[f] = bins
+		if len(m.Borders[f]) > 0 {
+			t.asked = append(t.asked, f)
+		}
 	}
 	n := e.Len()
 	t.logit = make([]float64, n)
@@ -135,29 +172,32 @@ func (t *trainer) begin(m *Model) error {
 	return nil
 }
 
-// borders returns at most bins-1 values between those of column that split it
-// into parts of about equal size. A value belongs to the bin of the number of
-// borders that are not above it.
-func borders(column []float32, bins int) []float32 {
-	sorted := slices.Clone(column)
-	slices.Sort(sorted)
-	var out []float32
-	for k := 1; k < bins; k++ {
-		at := len(sorted) * k / bins
-		x := sorted[at]
-		// The first of the values that are as large as this one begins the bin.
-		if x > sorted[0] && (len(out) == 0 || x > out[len(out)-1]) {
-			out = append(out, x)
+// borders returns at most bins-1 values of column, a half of which split the frauds
+// and the other half the genuine examples into parts of about equal size: where
+// frauds are is what is asked, and they are few. A value belongs to the bin of the
+// number of borders that are not above it.
+func borders(column []float32, fraud []bool, bins int) []float32 {
+	var kinds [2][]float32
+	for i, x := range column {
+		kind := 0
+		if fraud[i] {
+			kind = 1
+		}
+		kinds[kind] = append(kinds[kind], x)
+	}
+	var all []float32
+	for _, values := range kinds {
+		slices.Sort(values)
+		for k := range bins / 2 {
+			all = append(all, values[len(values)*(2*k+1)/bins])
 		}
 	}
-	// Where many values are equal, bins are left: they go to the largest values,
-	// which are rare and say most.
-	for at := len(sorted) - len(sorted)/bins; at < len(sorted) && len(out) < bins-1; at += 1 + len(sorted)/(bins*8) {
-		if x := sorted[at]; x > sorted[0] && (len(out) == 0 || x > out[len(out)-1]) {
-			out = append(out, x)
-		}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if all[0] == min(kinds[0][0], kinds[1][0]) {
+		all = all[1:] // nothing is below it
 	}
-	return out
+	return all[:min(len(all), bins-1)]
 }
 
 // tree fits the next tree and moves the examples' logits by it.
@@ -172,6 +212,7 @@ func (t *trainer) tree(m *Model) Tree {
 		t.gradient[i] = gradient{float64(w * g), float64(w * float64(probability*(1-probability)))}
 	}
 	clear(t.leaf)
+	t.draw()
 	var tree Tree
 	for depth := range p.Depth {
 		split, ok := t.split(m, depth)
@@ -185,10 +226,13 @@ func (t *trainer) tree(m *Model) Tree {
 			}
 		}
 	}
+	if len(tree.Splits) == 0 {
+		return tree // it says nothing
+	}
 	sums := make([]gradient, 1<<len(tree.Splits))
 	var total float64
-	for i, leaf := range t.leaf {
-		sums[leaf].add(t.gradient[i])
+	for _, i := range t.rows {
+		sums[t.leaf[i]].add(t.gradient[i])
 		total += t.gradient[i].h
 	}
 	for _, s := range sums {
@@ -207,13 +251,11 @@ func (t *trainer) split(m *Model, depth int) (best Split, found bool) {
 	stride := t.params.Bins
 	histo := t.histo[:stride<<depth]
 	bestGain := 1e-9 // no better than none
-	for f, bins := range t.bins {
-		if len(m.Borders[f]) == 0 {
-			continue
-		}
+	for _, f := range t.columns {
 		clear(histo)
-		for i, leaf := range t.leaf {
-			histo[int(leaf)*stride+int(bins[i])].add(t.gradient[i])
+		bins := t.bins[f]
+		for _, i := range t.rows {
+			histo[int(t.leaf[i])*stride+int(bins[i])].add(t.gradient[i])
 		}
 		var gains, least [MaxBins]float64 // of a split at each bin
 		for row := histo; len(row) > 0; row = row[stride:] {
