@@ -59,7 +59,8 @@ func newSketch() *hyperloglog.Sketch {
 	return s
 }
 
-func (a *active) add(now time.Time, users, merchants []uint64) {
+// add counts hashes of users and the merchants that they bought from.
+func (a *active) add(now time.Time, users []uint64, merchants []merchantCount) {
 	if len(users) == 0 {
 		return
 	}
@@ -74,8 +75,8 @@ func (a *active) add(now time.Time, users, merchants []uint64) {
 	for _, h := range users {
 		m.users.InsertHash(h)
 	}
-	for _, h := range merchants {
-		m.merchants.InsertHash(h)
+	for i := range merchants {
+		m.merchants.InsertHash(merchants[i].hash)
 	}
 }
 
@@ -112,8 +113,40 @@ type top struct {
 
 // topSlot is ten seconds.
 type topSlot struct {
-	slot   int64
-	counts map[string]uint32
+	slot int64
+	merchantCounts
+}
+
+// merchantCounts counts transactions by merchant. Merchants are told apart by a
+// hash of 64 bits, which is quicker than by their ids.
+type merchantCounts struct {
+	index map[uint64]int // in list, by hash
+	list  []merchantCount
+}
+
+type merchantCount struct {
+	hash     uint64
+	merchant string
+	n        uint32
+}
+
+func newMerchantCounts() merchantCounts { return merchantCounts{index: map[uint64]int{}} }
+
+// of returns the count of a merchant, 0 when it is new.
+func (c *merchantCounts) of(hash uint64, merchant string) *merchantCount {
+	i, ok := c.index[hash]
+	if !ok {
+		i = len(c.list)
+		c.index[hash] = i
+		c.list = append(c.list, merchantCount{hash: hash, merchant: merchant})
+	}
+	return &c.list[i]
+}
+
+func (c *merchantCounts) clear() {
+	clear(c.index)
+	clear(c.list) // their ids are pieces of records
+	c.list = c.list[:0]
 }
 
 const (
@@ -130,23 +163,24 @@ func newTop() *top {
 		"Transactions per second of the 20 busiest merchants of this process, over the last minute.", []string{"merchant"}, nil)}
 }
 
-func (t *top) add(now time.Time, counts map[string]uint32) {
-	if len(counts) == 0 {
+func (t *top) add(now time.Time, merchants []merchantCount) {
+	if len(merchants) == 0 {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	slot := now.Unix() / slotSeconds
 	if n := len(t.slots); n == 0 || t.slots[n-1].slot != slot {
-		t.slots = append(t.slots, topSlot{slot, map[string]uint32{}})
+		t.slots = append(t.slots, topSlot{slot, newMerchantCounts()})
 		t.slots = slices.DeleteFunc(t.slots, func(s topSlot) bool { return s.slot < slot-topSlots })
 	}
-	into := t.slots[len(t.slots)-1].counts
-	for merchant, n := range counts {
-		if _, ok := into[merchant]; ok {
-			into[merchant] += n
-		} else if len(into) < topTracked {
-			into[strings.Clone(merchant)] = n // which is a piece of a record
+	into := &t.slots[len(t.slots)-1]
+	for i := range merchants {
+		m := &merchants[i]
+		if at, ok := into.index[m.hash]; ok {
+			into.list[at].n += m.n
+		} else if len(into.list) < topTracked {
+			into.of(m.hash, strings.Clone(m.merchant)).n = m.n // which is a piece of a record
 		}
 	}
 }
@@ -174,8 +208,8 @@ func (t *top) busiest(now time.Time) []busyMerchant {
 	t.mu.Lock()
 	for _, s := range t.slots {
 		if s.slot >= slot-topSlots && s.slot < slot {
-			for merchant, n := range s.counts {
-				counts[merchant] += n
+			for i := range s.list {
+				counts[s.list[i].merchant] += s.list[i].n
 			}
 		}
 	}

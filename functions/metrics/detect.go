@@ -160,7 +160,7 @@ func (n *ruleNames) of(id string) string {
 
 // Task implements detect.Observer.
 func (o detectObserver) Task(task int) detect.TaskObserver {
-	t := &detectTally{m: &o.Metrics.detect, rules: map[string]*ruleTally{}, merchants: map[string]uint32{}}
+	t := &detectTally{m: &o.Metrics.detect, rules: map[string]*ruleTally{}, merchants: newMerchantCounts()}
 	t.timer = &rules.Timer{Now: time.Now, Took: t.took}
 	o.setTally(task, t)
 	return t
@@ -179,8 +179,7 @@ type detectTally struct {
 	all       [len(outcomes)]int // labels, of flagged transactions
 	base      string
 	users     []uint64 // hashes
-	stores    []uint64
-	merchants map[string]uint32
+	merchants merchantCounts
 }
 
 // setCount is how often a rule set was evaluated, and so each rule of it.
@@ -233,8 +232,7 @@ func (t *detectTally) Scored(x *events.Scored, set *rules.Set) {
 		t.sets = append(t.sets, setCount{set, 1})
 	}
 	t.users = append(t.users, xxhash.Sum64String(x.UserID))
-	t.stores = append(t.stores, xxhash.Sum64String(x.MerchantID))
-	t.merchants[x.MerchantID]++
+	t.merchants.of(xxhash.Sum64String(x.MerchantID), x.MerchantID).n++
 	if !x.Flagged {
 		return
 	}
@@ -309,11 +307,11 @@ func (t *detectTally) commit() {
 	m.commitLabels(anyRule, t.all)
 	t.all = [len(outcomes)]int{}
 	now := time.Now()
-	m.active.add(now, t.users, t.stores)
-	m.top.add(now, t.merchants)
+	m.active.add(now, t.users, t.merchants.list)
+	m.top.add(now, t.merchants.list)
 	t.detected = [len(severities)]int{}
-	t.sets, t.users, t.stores = t.sets[:0], t.users[:0], t.stores[:0]
-	clear(t.merchants)
+	t.sets, t.users = t.sets[:0], t.users[:0]
+	t.merchants.clear()
 	if len(t.rules) > 2*MaxRules { // rules come and go
 		clear(t.rules)
 	}

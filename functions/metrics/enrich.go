@@ -3,6 +3,7 @@ package metrics
 import (
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,7 +87,7 @@ func (o enrichObserver) BadReference(topic string, err error) {
 
 // Task implements enrich.Observer.
 func (o enrichObserver) Task(task int) enrich.TaskObserver {
-	t := &enrichTally{m: &o.Metrics.enrich, duplicates: o.engine.duplicates, digits: map[string]float64{}}
+	t := &enrichTally{m: &o.Metrics.enrich, duplicates: o.engine.duplicates}
 	t.byCategory = make([]int, len(t.m.categories))
 	o.setTally(task, t)
 	return t
@@ -96,23 +97,36 @@ func (o enrichObserver) Task(task int) enrich.TaskObserver {
 type enrichTally struct {
 	m          *enrichMetrics
 	duplicates prometheus.Counter
-	digits     map[string]float64 // minor units of a currency in one of it
+	units      [len(currencies)]float64 // minor units in one unit; 0 when not looked up yet
+	base       baseUnit
 
 	counts     [len(currencies)][len(channels)][len(acceptances)]int
 	amounts    [len(currencies)][]float64
 	large      [len(currencies)]int
-	base       []float64
+	bases      []float64
 	byCategory []int
 	last       int64
+}
+
+// baseUnit is the base currency, which does not change, and its unit.
+type baseUnit struct {
+	currency string
+	unit     float64
 }
 
 // Enriched implements enrich.TaskObserver.
 func (t *enrichTally) Enriched(x *events.Enriched) {
 	currency := indexOf(currencies[:], x.Currency)
 	t.counts[currency][indexOf(channels[:], x.PaymentMethod)][accepted]++
-	t.amounts[currency] = append(t.amounts[currency], float64(x.Amount)/t.unit(x.Currency))
-	base := float64(x.BaseAmount) / t.unit(x.BaseCurrency)
-	t.base = append(t.base, base)
+	if t.units[currency] == 0 || currency == len(currencies)-1 { // the last stands for many
+		t.units[currency] = unitOf(x.Currency)
+	}
+	t.amounts[currency] = append(t.amounts[currency], float64(x.Amount)/t.units[currency])
+	if t.base.currency != x.BaseCurrency {
+		t.base = baseUnit{strings.Clone(x.BaseCurrency), unitOf(x.BaseCurrency)} // it is a piece of a record
+	}
+	base := float64(x.BaseAmount) / t.base.unit
+	t.bases = append(t.bases, base)
 	if base > LargeTransaction {
 		t.large[currency]++
 	}
@@ -125,16 +139,12 @@ func (t *enrichTally) Duplicate(x *events.Transaction) {
 	t.counts[indexOf(currencies[:], x.Currency)][indexOf(channels[:], x.PaymentMethod)][duplicate]++
 }
 
-// unit is the number of minor units in one unit of a currency.
-func (t *enrichTally) unit(currency string) float64 {
-	unit, ok := t.digits[currency]
-	if !ok {
-		unit = 1
-		digits, _ := events.CurrencyDigits(currency)
-		for range digits {
-			unit *= 10
-		}
-		t.digits[string([]byte(currency))] = unit // which is a piece of a record
+// unitOf is the number of minor units in one unit of a currency.
+func unitOf(currency string) float64 {
+	unit := 1.0
+	digits, _ := events.CurrencyDigits(currency)
+	for range digits {
+		unit *= 10
 	}
 	return unit
 }
@@ -170,15 +180,15 @@ func (t *enrichTally) commit() {
 			t.m.byCategory[i].Add(float64(n))
 		}
 	}
-	if len(t.base) > 0 {
-		t.m.amount.observe(t.base)
-		t.m.average.add(time.Now(), t.base)
+	if len(t.bases) > 0 {
+		t.m.amount.observe(t.bases)
+		t.m.average.add(time.Now(), t.bases)
 		t.m.last.raise(float64(t.last) / 1000)
 	}
 	t.counts = [len(currencies)][len(channels)][len(acceptances)]int{}
 	t.large = [len(currencies)]int{}
 	clear(t.byCategory)
-	t.base = t.base[:0]
+	t.bases = t.bases[:0]
 }
 
 // highest is the largest of the values it was given.

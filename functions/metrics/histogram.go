@@ -21,6 +21,7 @@ type histogram struct {
 	desc    *prometheus.Desc
 	labels  []*dto.LabelPair
 	bounds  []float64
+	halves  [1 << schema]float64 // of nativeBounds
 	created time.Time
 
 	mu        sync.Mutex
@@ -28,8 +29,27 @@ type histogram struct {
 	exemplars []*dto.Exemplar
 	count     uint64
 	sum       float64
-	zero      uint64           // not above zeroThreshold
-	native    map[int32]uint64 // by index of the bucket
+	zero      uint64 // not above zeroThreshold
+	native    nativeBuckets
+}
+
+// nativeBuckets counts by the index of a bucket. Values lie near each other, so
+// that the buckets between the lowest and the highest are few.
+type nativeBuckets struct {
+	first  int32 // index of counts[0]
+	counts []uint64
+}
+
+func (b *nativeBuckets) add(index int32) {
+	switch at := int(index - b.first); {
+	case len(b.counts) == 0:
+		b.first, b.counts = index, append(b.counts, 0)
+	case at < 0:
+		b.first, b.counts = index, append(make([]uint64, -at), b.counts...)
+	case at >= len(b.counts):
+		b.counts = append(b.counts, make([]uint64, at+1-len(b.counts))...)
+	}
+	b.counts[index-b.first]++
 }
 
 const (
@@ -54,7 +74,7 @@ func newHistogram(name, help string, bounds []float64, labels prometheus.Labels)
 		desc:   prometheus.NewDesc(namespace+"_"+name, help, nil, labels),
 		bounds: bounds, created: time.Now(),
 		counts: make([]uint64, len(bounds)+1), exemplars: make([]*dto.Exemplar, len(bounds)+1),
-		native: map[int32]uint64{},
+		halves: nativeBounds(),
 	}
 	for _, label := range slices.Sorted(maps.Keys(labels)) {
 		h.labels = append(h.labels, &dto.LabelPair{Name: new(label), Value: new(labels[label])})
@@ -67,11 +87,9 @@ func (h *histogram) observe(values []float64) {
 	if len(values) == 0 {
 		return
 	}
-	bounds := nativeBounds()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.count += uint64(len(values))
-	last, n := int32(math.MinInt32), uint64(0) // runs of one bucket touch the map once
 	for _, v := range values {
 		h.sum += v
 		h.counts[h.bucket(v)]++
@@ -81,20 +99,10 @@ func (h *histogram) observe(values []float64) {
 		}
 		fraction, exponent := math.Frexp(v)
 		i := 0
-		for i < len(bounds) && bounds[i] < fraction {
+		for i < len(h.halves) && h.halves[i] < fraction {
 			i++
 		}
-		if index := int32(i + (exponent-1)*len(bounds)); index != last {
-			if n > 0 {
-				h.native[last] += n
-			}
-			last, n = index, 1
-		} else {
-			n++
-		}
-	}
-	if n > 0 {
-		h.native[last] += n
+		h.native.add(int32(i + (exponent-1)*len(h.halves)))
 	}
 }
 
@@ -157,11 +165,14 @@ func (h *histogram) Write(out *dto.Metric) error {
 
 // spans returns native buckets as they are exported: runs of neighbours, and the
 // difference of each count to the one before.
-func spans(buckets map[int32]uint64) (list []*dto.BucketSpan, deltas []int64) {
+func spans(buckets nativeBuckets) (list []*dto.BucketSpan, deltas []int64) {
 	var previous int64
 	var next int32
-	for _, index := range slices.Sorted(maps.Keys(buckets)) {
-		n := int64(buckets[index])
+	for i, count := range buckets.counts {
+		if count == 0 {
+			continue
+		}
+		index, n := buckets.first+int32(i), int64(count)
 		deltas = append(deltas, n-previous)
 		previous = n
 		if len(list) == 0 || index != next {

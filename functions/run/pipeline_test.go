@@ -39,12 +39,16 @@ type stepped struct {
 }
 
 func (s *stepped) Committed(function string, c *stream.Commit) {
+	count(&s.n, c)
+	s.Metrics.Committed(function, c)
+}
+
+func count(into *atomic.Int64, c *stream.Commit) {
 	for _, n := range c.Events {
 		if n.Type != events.TypePartial {
-			s.n.Add(int64(n.N))
+			into.Add(int64(n.N))
 		}
 	}
-	s.Metrics.Committed(function, c)
 }
 
 const partitions = 4
