@@ -4,6 +4,7 @@
 package backtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,10 +138,11 @@ func (p *pipeline) run(ctx context.Context, config *Config) (*Result, error) {
 			}
 		}
 	})
+	var failed error // what is at the bottom of all other errors
 	group.Go(func() error {
 		select {
-		case err := <-p.kafka.broker.Failed():
-			return err
+		case failed = <-p.kafka.broker.Failed():
+			return failed
 		case <-reading.Done():
 			return nil
 		}
@@ -168,7 +170,7 @@ func (p *pipeline) run(ctx context.Context, config *Config) (*Result, error) {
 		return ctx.Err()
 	})
 	if err := group.Wait(); err != nil {
-		return nil, err
+		return nil, cmp.Or(failed, err)
 	}
 	return c.finish(), nil
 }

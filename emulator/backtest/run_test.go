@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -158,6 +159,21 @@ func scores(t *testing.T, r *Result) []string {
 		t.Fatal(err)
 	}
 	return strings.Split(strings.TrimSpace(text.String()), "\n")[1:]
+}
+
+// A run that is interrupted says so, and leaves nothing behind.
+func TestInterrupted(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	result, err := Run(ctx, Config{Source: &recorded{steps: someDays()}, Progress: func(int64, int64) { cancel() }})
+	if result != nil || err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Errorf("result %v, error %v", result, err)
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
 }
 
 func TestReport(t *testing.T) {

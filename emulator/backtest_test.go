@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestBacktestArguments(t *testing.T) {
+	for _, test := range []struct {
+		args string
+		want string // of the error; "": none
+	}{
+		{"", ""},
+		{"--test-start 2018-09-05 --days 3", ""},
+		{"--from-topic payments --brokers localhost:9092", ""},
+		{"--from-topic payments --test-start 2026-01-05", ""},
+		{"--brokers localhost:9092", "which topic"},
+		{"--test-start yesterday", "want a day as 2018-08-08"},
+		{"--days 8", "want 1 to 7"},
+		{"payments", `unexpected argument "payments"`},
+	} {
+		c, err := parseBacktest(strings.Fields(test.args), t.Output())
+		switch {
+		case test.want == "" && err != nil, test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+			t.Errorf("%q: error %v, want %q", test.args, err, test.want)
+		case test.args == "" && c.protocol.TestStart != time.Date(2018, time.August, 8, 0, 0, 0, 0, time.UTC).UnixMilli():
+			t.Errorf("the test starts at %d", c.protocol.TestStart)
+		case strings.Contains(test.args, "brokers") && err == nil && c.protocol.TestStart != 0:
+			t.Errorf("%q: the test starts at %d before anything is known of the topic", test.args, c.protocol.TestStart)
+		}
+	}
+}
+
+// Where nobody looks, each tenth is a line; on a terminal there is one line, which
+// goes away.
+func TestProgressBar(t *testing.T) {
+	var lines bytes.Buffer
+	bar := newProgressBar(&lines)
+	for done := range int64(1000) {
+		bar.show(done+1, 1000)
+	}
+	bar.end()
+	if n := strings.Count(lines.String(), "\n"); n != 10 || !strings.Contains(lines.String(), "] 100%, 0s left") {
+		t.Errorf("%d lines:\n%s", n, lines.String())
+	}
+	var line bytes.Buffer
+	bar = &progressBar{out: &line, terminal: true, begun: time.Now()}
+	bar.show(1, 2)
+	if !strings.Contains(line.String(), "]  50%, 0s left") || strings.Contains(line.String(), "\n") {
+		t.Errorf("on a terminal: %q", line.String())
+	}
+	bar.end()
+	if !strings.HasSuffix(line.String(), "\r") {
+		t.Errorf("at the end: %q", line.String())
+	}
+}
