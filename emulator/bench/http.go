@@ -37,11 +37,11 @@ type Steady struct {
 
 // Full is the measurement of transactions that are there at once.
 type Full struct {
-	Rate                      // through all hops
-	Hops      map[string]Rate `json:"hops"`
-	Pace      int             `json:"pace"` // times the bounds of a cluster's KafkaSource
-	Processes map[string]Process
-	Chain     Chain `json:"-"` // what came out
+	Rate                         // through all hops
+	Hops      map[string]Rate    `json:"hops"`
+	Pace      int                `json:"pace"` // times the bounds of a cluster's KafkaSource
+	Processes map[string]Process `json:"processes"`
+	Chain     Chain              `json:"-"` // what came out
 }
 
 // Process is what one process took.
