@@ -11,7 +11,7 @@ import (
 
 // readPlain reads an event in binary mode whose attributes are as they should be:
 // of version 1.0, each there once, in printable ASCII. ok is false for any other,
-// which may be valid all the same: the CloudEvents SDK, which takes nine times as
+// which may be valid all the same: the CloudEvents SDK, which takes several times as
 // long, decides about these. What is read here is what the SDK reads
 // (FuzzReadPlain).
 func readPlain(header http.Header, body []byte) (e events.Event, ok bool) {
