@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"syscall"
 	"testing"
@@ -176,3 +177,17 @@ func (tx *memoryTx) Commit() uint64              { return tx.commits }
 func (tx *memoryTx) Table(topic string) any      { return tx.tables[topic] }
 
 var _ step.Tx = (*memoryTx)(nil)
+
+// BenchmarkScrape is a scrape of a function that has seen 500 merchants.
+func BenchmarkScrape(b *testing.B) {
+	for _, function := range []string{"enrich", "detect"} {
+		b.Run(function, func(b *testing.B) {
+			handler := busy(b, function).Handler()
+			begun := cpuTime(b)
+			for b.Loop() {
+				handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/metrics", nil))
+			}
+			b.ReportMetric(float64(cpuTime(b)-begun)/float64(b.N)/1e6, "cpu-ms/op")
+		})
+	}
+}

@@ -269,20 +269,6 @@ func TestSeries(t *testing.T) {
 	}
 }
 
-// BenchmarkScrape is a scrape of a function that has seen 500 merchants.
-func BenchmarkScrape(b *testing.B) {
-	for _, function := range []string{"enrich", "detect"} {
-		b.Run(function, func(b *testing.B) {
-			m := busy(b, function)
-			handler := m.Handler()
-			for b.Loop() {
-				w := httptest.NewRecorder()
-				handler.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
-			}
-		})
-	}
-}
-
 // BenchmarkTransaction is what one transaction costs in metrics, its share of the
 // commit included: compare with the time that a function takes for it.
 func BenchmarkTransaction(b *testing.B) {
