@@ -106,12 +106,11 @@ func (k *kafka) ends(ctx context.Context, topic string) (map[int32]int64, error)
 	return ends, nil
 }
 
-// forget deletes everything that stands in the streams, which everybody has read.
-func (k *kafka) forget(ctx context.Context, topics ...string) error {
-	admin := kadm.NewClient(k.client)
-	ends, err := admin.ListCommittedOffsets(ctx, topics...)
+// forget deletes what stands before offsets.
+func (k *kafka) forget(ctx context.Context, offsets kadm.Offsets) error {
+	deleted, err := kadm.NewClient(k.client).DeleteRecords(ctx, offsets)
 	if err == nil {
-		_, err = admin.DeleteRecords(ctx, ends.Offsets())
+		err = deleted.Error()
 	}
 	if err != nil {
 		return fmt.Errorf("delete what has been read: %w", err)

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/events"
@@ -174,17 +175,40 @@ func (p *pipeline) step(ctx context.Context, s *Step) error {
 // forgetEvery is after how many steps that which everybody has read is deleted.
 const forgetEvery = 10
 
-// forget deletes from time to time what stands in the streams. It is called when
-// everybody has read all of it.
+// forget deletes from time to time what all functions have done with, and of the
+// table of outcomes, which is as large as the streams, what has been read.
 func (p *pipeline) forget(ctx context.Context) error {
 	if p.steps++; p.steps%forgetEvery > 0 {
 		return nil
 	}
-	topics := []string{events.TopicTransactions, events.TopicLabels, events.TopicEnriched, events.TopicLearning}
-	for n := range p.detect {
-		topics = append(topics, scoredTopic(n))
+	done := kadm.Offsets{}
+	for _, engine := range p.engines() {
+		for n, positions := range engine.Positions() {
+			for topic, at := range positions {
+				if other, ok := done.Lookup(topic, int32(n)); !ok || at < other.At {
+					done.AddOffset(topic, int32(n), at, -1)
+				}
+			}
+		}
 	}
-	return p.kafka.forget(ctx, topics...)
+	read := []string{events.TopicOutcomes}
+	for n := 1; n < len(p.detect); n++ {
+		read = append(read, scoredTopic(n)) // which no function reads
+	}
+	for _, topic := range read {
+		ends, err := p.kafka.ends(ctx, topic)
+		if err != nil {
+			return err
+		}
+		for partition, end := range ends {
+			done.AddOffset(topic, partition, end, -1)
+		}
+	}
+	return p.kafka.forget(ctx, done)
+}
+
+func (p *pipeline) engines() []*stream.Engine {
+	return append([]*stream.Engine{p.enrich, p.learn}, p.detect...)
 }
 
 func (p *pipeline) place(rec *kgo.Record, topic, user string) *kgo.Record {
@@ -219,7 +243,7 @@ func (p *pipeline) close() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for _, engine := range append([]*stream.Engine{p.enrich, p.learn}, p.detect...) {
+	for _, engine := range p.engines() {
 		if engine != nil {
 			_ = engine.Close(ctx) // it says that it did not wait
 		}

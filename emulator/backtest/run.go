@@ -22,8 +22,7 @@ import (
 type Config struct {
 	Source Source
 	// Rules is a file of rules; nil: [DefaultRules] for the Handbook's data set, else
-	// the built-in ones. Against is another, that is
-	// compared with it; nil: nothing is.
+	// the built-in ones. Against is another, that is compared with it; nil: nothing is.
 	Rules, Against []byte
 	// Partitions is how many there are of each topic, and so how many tasks of
 	// each function; 0: one. It does not matter to the scores, unless rules ask for
