@@ -353,3 +353,43 @@ func (r *running) pid(function string) int {
 	}
 	return info.Services[function].PID
 }
+
+// TestWatchKustomize: a change of a base is one of what is made of it.
+func TestWatchKustomize(t *testing.T) {
+	t.Parallel()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	base, overlay := filepath.Join(dir, "base"), filepath.Join(dir, "overlay")
+	for _, d := range []string{base, overlay} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const head = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+	writeFile(t, filepath.Join(base, "kustomization.yaml"), head+"resources: [all.yaml]\n")
+	writeFile(t, filepath.Join(base, "all.yaml"), fmt.Sprintf(manifestOfOne, "one", "g"))
+	writeFile(t, filepath.Join(overlay, "kustomization.yaml"), head+"resources: [../base]\nlabels: [{pairs: {stage: test}}]\n")
+	r := launchWith(t, 1, t.TempDir(), "-f", overlay, "--exec", "other='"+exe+"'", "--watch")
+	defer r.close()
+	answers := func(want string) {
+		t.Helper()
+		r.await("an answer of "+want, func() bool {
+			resp, err := http.Get(r.info.HTTP + "/other")
+			if err != nil {
+				return false
+			}
+			defer resp.Body.Close()
+			b, err := io.ReadAll(resp.Body)
+			return err == nil && strings.HasPrefix(string(b), want)
+		})
+	}
+	answers("one other-00001")
+	writeFile(t, filepath.Join(base, "all.yaml"), fmt.Sprintf(manifestOfOne, "two", "g"))
+	answers("two other-00002")
+	writeFile(t, filepath.Join(base, "all.yaml"), strings.Replace(fmt.Sprintf(manifestOfOne, "two", "g"), "topics: [t]", "topcis: [t]", 1))
+	r.said("the change is not taken", "all.yaml", "spec.topcis: unknown field")
+	answers("two other-00002")
+}
