@@ -122,7 +122,7 @@ func (t *enrichTally) Enriched(x *events.Enriched) {
 		t.units[currency] = unitOf(x.Currency)
 	}
 	t.amounts[currency] = append(t.amounts[currency], float64(x.Amount)/t.units[currency])
-	if t.base.currency != x.BaseCurrency {
+	if t.base.unit == 0 || t.base.currency != x.BaseCurrency {
 		t.base = baseUnit{strings.Clone(x.BaseCurrency), unitOf(x.BaseCurrency)} // it is a piece of a record
 	}
 	base := float64(x.BaseAmount) / t.base.unit
