@@ -5,7 +5,7 @@
 // Trees and not a logistic regression, because the evidence for a fraud is in
 // combinations (frauds at the merchant, and none refuted since); oblivious ones,
 // because they are trained in a second, scored in less than a microsecond, and fit
-// a record of some 50 KB.
+// a record of some 40 KB.
 package model
 
 import (
