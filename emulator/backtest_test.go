@@ -2,9 +2,14 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"datasurge/functions/stream/kafkatest"
 )
 
 func TestBacktestArguments(t *testing.T) {
@@ -30,6 +35,24 @@ func TestBacktestArguments(t *testing.T) {
 		case strings.Contains(test.args, "brokers") && err == nil && c.protocol.TestStart != 0:
 			t.Errorf("%q: the test starts at %d before anything is known of the topic", test.args, c.protocol.TestStart)
 		}
+	}
+}
+
+// What is wrong with a topic is said by its name.
+func TestBacktestFromTopicRefuses(t *testing.T) {
+	b := kafkatest.Brokers(t)
+	b.CreateTopic(t, "payments", 2, nil)
+	run := func() error {
+		args := []string{"--from-topic", "payments", "--brokers", strings.Join(b.Addrs, ",")}
+		return runBacktest(t.Context(), args, os.Stdout, t.Output())
+	}
+	if err := run(); err == nil || !strings.Contains(err.Error(), "transaction_labels") {
+		t.Errorf("without labels: error %v", err)
+	}
+	b.CreateTopic(t, "transaction_labels", 1, nil)
+	b.Produce(t, "payments", &kgo.Record{Value: []byte("{}")})
+	if err := run(); err == nil || !strings.Contains(err.Error(), "1 records are no valid transactions") {
+		t.Errorf("without transactions: error %v", err)
 	}
 }
 

@@ -74,6 +74,9 @@ func byRules(r *Row) float64 { return r.RuleScore }
 
 // NewReport measures a test. It is an error when there is nothing to measure.
 func NewReport(result *Result, p Protocol) (*Report, error) {
+	if len(result.Rows) == 0 {
+		return nil, fmt.Errorf("no transaction was scored; %d records are no valid transactions, or were written twice", result.Refused)
+	}
 	r := &Report{Protocol: p, Set: p.TestSet(result.Rows), result: result}
 	if len(r.Set) == 0 {
 		return nil, fmt.Errorf("there are no transactions from %s on for %d days", date(p.TestStart), p.Days)
