@@ -55,8 +55,8 @@ type runConfig struct {
 const gcPercent = 50
 
 // labelDelay is after which time the truth about a transaction comes: soon, so
-// that one sees the loop close, and little waits for it in detect and learn.
-const labelDelay = "1m"
+// that one sees the loop close.
+const labelDelay = "2m"
 
 // handbookLabelDelay is that of the Handbook's protocol.
 const handbookLabelDelay = "168h"
