@@ -3,6 +3,7 @@ package backtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -227,9 +228,7 @@ func (f *follower) run(ctx context.Context, take func(*events.Scored)) error {
 			take(&s)
 		}
 		f.mu.Lock()
-		for partition, offset := range next {
-			f.next[partition] = offset
-		}
+		maps.Copy(f.next, next)
 		close(f.more)
 		f.more = make(chan struct{})
 		f.mu.Unlock()
