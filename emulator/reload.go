@@ -12,7 +12,6 @@ import (
 	"datasurge/emulator/service"
 	"datasurge/emulator/watch"
 	"datasurge/knative"
-	"datasurge/knative/kustomize"
 )
 
 // manifestGroup is the name of the watched files that are manifests; those of a
@@ -243,16 +242,10 @@ func (e *emulator) stopService(ctx context.Context, spec *knative.Service) {
 	svc.Close(ctx)
 }
 
-// readManifests reads files and directories, of which one with a kustomization says
-// what that makes.
-func readManifests(paths []string) (*knative.Set, error) {
-	return knative.Reader{Kustomize: kustomize.Build}.ReadPaths(paths...)
-}
-
 // read reads the manifests that were given, or else those that are built in.
 func (c *runConfig) read() (*knative.Set, error) {
 	if len(c.manifests) == 0 {
 		return knative.Default()
 	}
-	return readManifests(c.manifests)
+	return knative.ReadPaths(c.manifests...)
 }

@@ -53,7 +53,7 @@ func runReset(ctx context.Context, args []string, out *os.File, _ io.Writer) err
 	}
 	set, err := knative.Default()
 	if len(manifests) > 0 {
-		set, err = readManifests(manifests)
+		set, err = knative.ReadPaths(manifests...)
 	}
 	if err != nil {
 		return err

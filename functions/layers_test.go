@@ -59,7 +59,6 @@ var layers = map[string][]string{
 
 	"knative":             {},
 	"knative/topic":       {"knative"},
-	"knative/kustomize":   {"knative"},
 	"monitoring/compose":  {},
 	"emulator/account":    {"events", "events/kafkarecord", "functions/window"},
 	"emulator/broker":     {},
@@ -86,7 +85,7 @@ var layers = map[string][]string{
 	"emulator/bench": {"events", "events/kafkarecord", "emulator/datadir"},
 	"emulator": {
 		"knative", "events", "events/kafkarecord", "functions/run", "functions/kafkahealth", "functions/window", "emulator/account", "emulator/backtest", "emulator/bench", "emulator/chaos", "emulator/broker", "emulator/datadir", "emulator/dispatch",
-		"emulator/ownership", "emulator/parity", "emulator/ping", "emulator/prometheus", "emulator/rulebook", "emulator/explain", "emulator/sample", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/kustomize", "knative/topic",
+		"emulator/ownership", "emulator/parity", "emulator/ping", "emulator/prometheus", "emulator/rulebook", "emulator/explain", "emulator/sample", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",
 	},
 }
 

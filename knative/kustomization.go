@@ -14,15 +14,15 @@ import (
 
 // Kustomization: kustomize.config.k8s.io/v1beta1
 //
-// One that only lists files beside it is read as the list of these files. What does
-// more (bases, patches, generators) is made with kustomize's library, by who reads
-// directories ([Reader]); its images are passed over, since none is pulled. One in
-// a file or a stream by itself is passed over.
+// One that only lists files beside it is read as the list of these files; its
+// images are passed over, since none is pulled. What else it may say (bases,
+// patches, generators) is warned of: kubectl makes that.
 
 // kustomizations are the names that kustomize looks for.
 var kustomizations = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
 
-// readDirectory reads a directory as its kustomization says, if it has one.
+// readDirectory reads the files that a directory's kustomization lists, if it has
+// one that does nothing else.
 func (l *loader) readDirectory(dir string) error {
 	shown := filepath.ToSlash(dir)
 	plain := func() error { return l.readDir(os.DirFS(dir), shown) }
@@ -40,16 +40,8 @@ func (l *loader) readDirectory(dir string) error {
 			return plain() // which says what is wrong with it
 		}
 		listed, ok := l.listed(dir, doc.Content[0])
-		if !ok && l.kustomize == nil {
-			return plain()
-		}
 		if !ok {
-			built, err := l.kustomize(dir)
-			l.unread(dir, path, built.Files)
-			if err != nil {
-				return err
-			}
-			return l.addAll(built.Documents)
+			return plain()
 		}
 		files := append([]string{path}, listed...)
 		var errs []error
@@ -64,14 +56,6 @@ func (l *loader) readDirectory(dir string) error {
 		return errors.Join(errs...)
 	}
 	return plain()
-}
-
-func (l *loader) addAll(documents []Document) error {
-	var errs []error
-	for _, d := range documents {
-		errs = append(errs, l.add(d.File, d.Node))
-	}
-	return errors.Join(errs...)
 }
 
 // listed returns the files that a kustomization lists. ok is false when it does
@@ -119,8 +103,7 @@ func (l *loader) unread(dir, kustomization string, read []string) {
 // say that it lists: images says from where an image is pulled.
 var inert = []string{"apiVersion", "kind", "metadata", "resources", "images"}
 
-// checkKustomization warns about what kustomize would do and nobody does here, for a
-// kustomization that is read by itself.
+// checkKustomization warns about what kustomize would do and nobody does here.
 func checkKustomization(root *yaml.Node, o *Object) {
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		name := root.Content[i].Value

@@ -115,43 +115,25 @@ type Reader struct {
 	LookupEnv func(name string) (value string, ok bool)
 	// Stdin is read for the path -; default is os.Stdin.
 	Stdin io.Reader
-	// Kustomize makes what the kustomization of a directory says, when that does
-	// more than list files beside it. Without it such a directory is read as one
-	// without a kustomization, with a warning.
-	Kustomize func(dir string) (Built, error)
-}
-
-// Built is what was made of a directory with a kustomization.
-type Built struct {
-	Documents []Document
-	// Files are those that were read, whatever became of them.
-	Files []string
-}
-
-// Document is a manifest. The lines of its nodes are those of File.
-type Document struct {
-	File string
-	Node *yaml.Node
 }
 
 // loader collects what is read into a set.
 type loader struct {
 	Set
 	lookupEnv func(string) (string, bool)
-	kustomize func(dir string) (Built, error)
 }
 
 func (r Reader) loader() *loader {
-	l := &loader{lookupEnv: r.LookupEnv, kustomize: r.Kustomize}
+	l := &loader{lookupEnv: r.LookupEnv}
 	if l.lookupEnv == nil {
 		l.lookupEnv = os.LookupEnv
 	}
 	return l
 }
 
-// ReadPaths reads manifests from files and directories; of a directory with a
-// kustomization what that says, else every .yaml and .yml file in it, without
-// descending. The path - is the standard input. The errors of all files are joined,
+// ReadPaths reads manifests from files and directories; of a directory whose
+// kustomization only lists files these, else every .yaml and .yml file in it,
+// without descending. The path - is the standard input. The errors of all files are joined,
 // one per object.
 func (r Reader) ReadPaths(paths ...string) (*Set, error) {
 	l := r.loader()
