@@ -237,7 +237,7 @@ func (r *Report) Print(w io.Writer) {
 	for _, name := range chain {
 		row("  "+name, r.Chain.Functions[name])
 	}
-	fmt.Fprintf(w, "\nrestore: %.0f changelog records/s a partition (%d records)\n", r.Restore.PerSecond, r.Restore.Count)
+	fmt.Fprintf(w, "\nrestore: %.0f changelog records/s in each partition, all of them at once (%d records)\n", r.Restore.PerSecond, r.Restore.Count)
 	fmt.Fprintf(w, "latency: p50 %.0f ms, p99 %.0f ms from produce to transaction_anomalies at %d/s (%d anomalies)\n",
 		1000*r.Latency.P50, 1000*r.Latency.P99, r.Latency.PerSecond, r.Latency.Count)
 	fmt.Fprintf(w, "counts: %d enriched, %d scored; %d over 100000, all flagged once: %v\n",
