@@ -173,7 +173,7 @@ crds() {
 # start_webhook NAME NAMESPACE COMPONENT starts the webhook of a part of Knative as its
 # Deployment does, and registers it: a service stands for each, that leads here.
 start_webhook() {
-  local name=$1 namespace=$2 component=$3 source port metrics profiling file kind
+  local name=$1 namespace=$2 component=$3 source port metrics profiling file
   source=$(module_dir knative.dev/"$component"@v$knative)/config/core
   read -r port metrics profiling < <(free_ports 3)
   "$tools/kubectl" create namespace "$namespace"
@@ -220,7 +220,7 @@ kubectl() {
 
 kn() { "$tools/kn" "$@" --no-wait; }
 
-ko() { echo "$KO_DOCKER_REPO@sha256:$(printf '%064d' 1)"; }
+ko() { echo "$KO_DOCKER_REPO/functions@sha256:$(printf '%064d' 1)"; }
 
 left_out() { echo "LEFT OUT, $*" >&2; }
 
@@ -348,7 +348,7 @@ main() {
   start_server
   definitions
   start_webhook webhook knative-serving serving
-  until_ok serving "$tools/kubectl" get secret webhook-certs -n knative-serving
+  until_ok serving webhooks_ready
   start_webhook eventing-webhook knative-eventing eventing
   until_ok eventing webhooks_ready
   (check)

@@ -61,11 +61,13 @@ mkdir -p "$work/base/etc" "$work/base/tmp" "$work/base/proc" "$work/base/home/no
 printf 'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:%s:%s:nonroot:/home/nonroot:/sbin/nologin\n' "$user" "$user" >"$work/base/etc/passwd"
 tar -C "$work/base" --owner 0 --group 0 -cf "$work/base.tar" .
 base=localhost:$port/base
-for arch in amd64 arm64; do
-  crane append -f "$work/base.tar" -t "$base:$arch" 2>"$work/crane.log" >"$work/reference"
-  crane mutate "$base:$arch" --set-platform "linux/$arch" --user "$user" -t "$base:$arch" >"$work/reference" 2>"$work/crane.log"
-done
-crane index append -m "$base:amd64" -m "$base:arm64" -t "$base:nonroot" >"$work/reference" 2>"$work/crane.log" || die "$(<"$work/crane.log")"
+{
+  for arch in amd64 arm64; do
+    crane append -f "$work/base.tar" -t "$base:$arch" &&
+      crane mutate "$base:$arch" --set-platform "linux/$arch" --user "$user" -t "$base:$arch" || break
+  done &&
+    crane index append -m "$base:amd64" -m "$base:arm64" -t "$base:nonroot"
+} >"$work/crane.log" 2>&1 || die "no base for the image: $(<"$work/crane.log")"
 
 # The README's command, with the base above instead of that of .ko.yaml.
 command=$(grep -oE 'ko build --base-import-paths [^ )]+' knative/README.md) || die 'knative/README.md has no ko build'
@@ -119,7 +121,7 @@ chmod 755 "$work" "$here"
   mount --bind -o ro /proc "$1/proc"
   exec chroot --userspec="$2:$2" "$1" /ko-app/functions' image "$here" "$user" >"$work/enrich.log" 2>&1 &
 function_pid=$!
-python3 - "$http" "$here" "$user" <<'PYTHON' || die "$(tail -n 20 "$work/enrich.log")"
+"${root[@]}" python3 - "$http" "$here" "$user" <<'PYTHON' || die "$(tail -n 20 "$work/enrich.log")"
 import json, os, sys, time, urllib.request
 
 address, root, user = f"http://127.0.0.1:{sys.argv[1]}", sys.argv[2], sys.argv[3]
