@@ -40,6 +40,7 @@ func TestBacktestArguments(t *testing.T) {
 
 // What is wrong with a topic is said by its name.
 func TestBacktestFromTopicRefuses(t *testing.T) {
+	t.Setenv(kafkatest.EnvBrokers, "") // a Kafka of its own: the topics have the pipeline's names
 	b := kafkatest.Brokers(t)
 	b.CreateTopic(t, "payments", 2, nil)
 	run := func() error {

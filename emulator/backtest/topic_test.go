@@ -65,6 +65,7 @@ func writeOwn(t *testing.T, b kafkatest.Backend, steps []Step) {
 // Transactions and labels that are read from topics have the scores that they have
 // when they come from the simulator.
 func TestFromTopic(t *testing.T) {
+	t.Setenv(kafkatest.EnvBrokers, "") // a Kafka of its own: the topics have the pipeline's names
 	b := kafkatest.Brokers(t)
 	steps := someDays()[:30]
 	writeOwn(t, b, steps)
