@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -15,8 +14,8 @@ import (
 // Kustomization: kustomize.config.k8s.io/v1beta1
 //
 // One that only lists files beside it is read as the list of these files; its
-// images are passed over, since none is pulled. What else it may say (bases,
-// patches, generators) is warned of: kubectl makes that.
+// images are passed over, since none is pulled. Fields that do more (patches,
+// generators) are warned of: kubectl makes that.
 
 // kustomizations are the names that kustomize looks for.
 var kustomizations = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
@@ -46,11 +45,7 @@ func (l *loader) readDirectory(dir string) error {
 		files := append([]string{path}, listed...)
 		var errs []error
 		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				return fmt.Errorf("manifests: %w", err)
-			}
-			errs = append(errs, l.read(filepath.ToSlash(file), strings.NewReader(string(data))))
+			errs = append(errs, l.readFile(file, filepath.ToSlash(file)))
 		}
 		l.unread(dir, path, files)
 		return errors.Join(errs...)

@@ -154,6 +154,11 @@ func without(v any) any {
 	return v
 }
 
+// topic is the manifest of a KafkaTopic.
+func topic(name string) string {
+	return "apiVersion: kafka.strimzi.io/v1\nkind: KafkaTopic\nmetadata: {name: " + name + ", labels: {strimzi.io/cluster: c}}\nspec: {}\n"
+}
+
 func TestReadPaths(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -163,9 +168,6 @@ func TestReadPaths(t *testing.T) {
 			t.Fatal(err)
 		}
 		return path
-	}
-	topic := func(name string) string {
-		return "apiVersion: kafka.strimzi.io/v1\nkind: KafkaTopic\nmetadata: {name: " + name + ", labels: {strimzi.io/cluster: c}}\nspec: {}\n"
 	}
 	a := write("a.yaml", topic("a"))
 	write("b.yml", topic("b"))
@@ -197,6 +199,42 @@ func TestReadPaths(t *testing.T) {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.File != filepath.ToSlash(bad) || e.Line != 2 || e.Field != "kind" {
 		t.Errorf("a Pod: %v", err)
+	}
+}
+
+// Of a directory whose kustomization only lists files, those are read, and what is
+// not listed is said; of one whose kustomization does more, all are, with a warning.
+func TestReadPathsOfKustomization(t *testing.T) {
+	const head = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml, b.topic]\n"
+	for _, c := range []struct {
+		name, kustomization string
+		topics, files       int
+		warning             string
+	}{
+		{"a list", head, 2, 3, "resources: other.yaml is not listed, so it is not read, as by kubectl apply -k"},
+		{"images are passed over", head + "images: [{name: x, newTag: y}]\n", 2, 3, "resources: other.yaml is not listed"},
+		{"a prefix", head + "namePrefix: prod-\n", 2, 0, "namePrefix: kustomize is not run here"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for name, text := range map[string]string{
+				"kustomization.yaml": c.kustomization, "a.yaml": topic("a"), "b.topic": topic("b"), "other.yaml": topic("other"),
+			} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := ReadPaths(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(s.Topics) != c.topics || len(s.Passed) != 1 || len(s.Files) != c.files {
+				t.Errorf("%d topics, %d passed over, files %q; want %d, 1 and %d files", len(s.Topics), len(s.Passed), s.Files, c.topics, c.files)
+			}
+			if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0].Error(), c.warning) {
+				t.Errorf("warnings %v, want one of %q", s.Warnings, c.warning)
+			}
+		})
 	}
 }
 

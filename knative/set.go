@@ -152,12 +152,7 @@ func (r Reader) ReadPaths(paths ...string) (*Set, error) {
 			return nil, fmt.Errorf("manifests: %w", err)
 		}
 		if !info.IsDir() {
-			f, err := os.Open(p)
-			if err != nil {
-				return nil, fmt.Errorf("manifests: %w", err)
-			}
-			errs = append(errs, l.read(p, f))
-			f.Close()
+			errs = append(errs, l.readFile(p, p))
 			continue
 		}
 		errs = append(errs, l.readDirectory(p))
@@ -206,6 +201,16 @@ func (l *loader) readDir(fsys fs.FS, dir string) error {
 		return fmt.Errorf("manifests: %s holds no .yaml file", dir)
 	}
 	return errors.Join(errs...)
+}
+
+// readFile is read of a file; name stands for it in messages.
+func (l *loader) readFile(path, name string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("manifests: %w", err)
+	}
+	defer f.Close()
+	return l.read(name, f)
 }
 
 // read adds the documents of r to the set.

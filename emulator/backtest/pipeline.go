@@ -140,13 +140,8 @@ func (p *pipeline) step(ctx context.Context, s *Step) error {
 	if err := p.produce(ctx, records); err != nil {
 		return err
 	}
-	if err := p.learn.Settle(ctx); err != nil {
+	if err := p.settle(ctx, p.learn); err != nil {
 		return err
-	}
-	for _, engine := range p.detect {
-		if err := engine.Settle(ctx); err != nil {
-			return err
-		}
 	}
 	if err := p.forget(ctx); err != nil {
 		return err
@@ -161,7 +156,12 @@ func (p *pipeline) step(ctx context.Context, s *Step) error {
 	if err := p.produce(ctx, records); err != nil {
 		return err
 	}
-	if err := p.enrich.Settle(ctx); err != nil {
+	return p.settle(ctx, p.enrich)
+}
+
+// settle waits for the function before detect, and then for detect.
+func (p *pipeline) settle(ctx context.Context, before *stream.Engine) error {
+	if err := before.Settle(ctx); err != nil {
 		return err
 	}
 	for _, engine := range p.detect {
