@@ -18,7 +18,6 @@ import (
 	"datasurge/functions/enrich"
 	"datasurge/functions/step"
 	"datasurge/functions/stream"
-	"datasurge/functions/stream/kafkatest"
 )
 
 // BenchmarkMetrics is a function with its metrics and without, as the engine
@@ -31,17 +30,10 @@ import (
 // user and system time; that is the function alone when KAFKA_BROKERS names a
 // Kafka elsewhere, otherwise the broker is in it too.
 func BenchmarkMetrics(b *testing.B) {
-	chain := []string{"enrich", "detect", "aggregate"}
-	for i, name := range chain {
+	for _, name := range benchChain {
 		for _, observed := range []bool{false, true} {
 			b.Run(fmt.Sprintf("function=%s/metrics=%v", name, observed), func(b *testing.B) {
-				p := newPipeline(b, kafkatest.Brokers(b), func(c *Config) { c.MaxAhead = 0 })
-				p.produceOriginal(b.N)
-				for _, before := range chain[:i] {
-					p.start(before)
-					p.awaitStepped(b.N)
-					p.stop()
-				}
+				p := newInputOf(b, name)
 				begun := cpuTime(b)
 				b.ResetTimer()
 				if observed {
