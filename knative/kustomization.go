@@ -14,8 +14,8 @@ import (
 // Kustomization: kustomize.config.k8s.io/v1beta1
 //
 // One that only lists files beside it is read as the list of these files; its
-// images are passed over, since none is pulled. Fields that do more (patches,
-// generators) are warned of: kubectl makes that.
+// images are passed over, since none is pulled. What does more (bases, patches,
+// generators) is warned of: kubectl makes that.
 
 // kustomizations are the names that kustomize looks for.
 var kustomizations = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
@@ -38,7 +38,10 @@ func (l *loader) readDirectory(dir string) error {
 		if yaml.Unmarshal(data, &doc) != nil || len(doc.Content) != 1 {
 			return plain() // which says what is wrong with it
 		}
-		listed, ok := l.listed(dir, doc.Content[0])
+		listed, ok, err := l.listed(dir, filepath.ToSlash(path), doc.Content[0])
+		if err != nil {
+			return err
+		}
 		if !ok {
 			return plain()
 		}
@@ -53,26 +56,35 @@ func (l *loader) readDirectory(dir string) error {
 	return plain()
 }
 
-// listed returns the files that a kustomization lists. ok is false when it does
-// anything else.
-func (l *loader) listed(dir string, k *yaml.Node) (files []string, ok bool) {
+// listed returns the files that the kustomization file of dir lists. ok is false
+// when it does anything else; of bases it warns, since nothing else does.
+func (l *loader) listed(dir, file string, k *yaml.Node) (files []string, ok bool, err error) {
+	ok = true
 	for i := 0; i+1 < len(k.Content); i += 2 {
 		name, value := k.Content[i].Value, k.Content[i+1]
-		if !slices.Contains(inert, name) {
-			return nil, false
-		}
+		ok = ok && slices.Contains(inert, name)
 		if name != "resources" {
 			continue
 		}
 		for _, r := range value.Content {
 			path := filepath.Join(dir, filepath.FromSlash(r.Value))
-			if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || filepath.Dir(path) != filepath.Clean(dir) {
-				return nil, false
+			info, err := os.Stat(path)
+			beside := filepath.Dir(path) == filepath.Clean(dir)
+			at := &Error{File: file, Line: r.Line, Field: name}
+			switch {
+			case beside && errors.Is(err, fs.ErrNotExist):
+				at.Msg = "there is no " + r.Value + " beside it"
+				return nil, false, at
+			case err == nil && beside && info.Mode().IsRegular():
+				files = append(files, path)
+			default:
+				at.Msg = r.Value + " is no file beside it and is not read; all manifests beside it are. " + madeByKubectl
+				l.Warnings = append(l.Warnings, at)
+				ok = false
 			}
-			files = append(files, path)
 		}
 	}
-	return files, true
+	return files, ok, nil
 }
 
 // unread notes which files were read for a directory, and warns of those in it that
@@ -103,7 +115,10 @@ func checkKustomization(root *yaml.Node, o *Object) {
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		name := root.Content[i].Value
 		if !slices.Contains(inert, name) {
-			o.warnf(name, "kustomize is not run here; kubectl kustomize DIRECTORY | emulator run -f - reads what it makes")
+			o.warnf(name, "kustomize is not run here. %s", madeByKubectl)
 		}
 	}
 }
+
+// madeByKubectl says how to read what a kustomization makes.
+const madeByKubectl = "kubectl kustomize DIRECTORY | emulator run -f - reads what it makes"

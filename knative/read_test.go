@@ -214,6 +214,9 @@ func TestReadPathsOfKustomization(t *testing.T) {
 		{"a list", head, 2, 3, "resources: other.yaml is not listed, so it is not read, as by kubectl apply -k"},
 		{"images are passed over", head + "images: [{name: x, newTag: y}]\n", 2, 3, "resources: other.yaml is not listed"},
 		{"a prefix", head + "namePrefix: prod-\n", 2, 0, "namePrefix: kustomize is not run here"},
+		{"a base", strings.Replace(head, "b.topic", "base", 1), 2, 0, "kustomization.yaml:3: resources: base is no file beside it and is not read"},
+		{"a base elsewhere", strings.Replace(head, "b.topic", "../base", 1), 2, 0, "kustomization.yaml:3: resources: ../base is no file beside it"},
+		{"a base of others", strings.Replace(head, "b.topic", "https://example.com/base", 1), 2, 0, "resources: https://example.com/base is no file beside it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -223,6 +226,9 @@ func TestReadPathsOfKustomization(t *testing.T) {
 				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if err := os.Mkdir(filepath.Join(dir, "base"), 0o755); err != nil {
+				t.Fatal(err)
 			}
 			s, err := ReadPaths(dir)
 			if err != nil {
@@ -235,6 +241,20 @@ func TestReadPathsOfKustomization(t *testing.T) {
 				t.Errorf("warnings %v, want one of %q", s.Warnings, c.warning)
 			}
 		})
+	}
+}
+
+// A file that is listed and not there is refused, as by kubectl apply -k.
+func TestReadPathsOfKustomizationWithoutItsFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "kustomization.yaml")
+	if err := os.WriteFile(file, []byte("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n- gone.yaml\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := ReadPaths(dir)
+	want := &Error{File: filepath.ToSlash(file), Line: 4, Field: "resources", Msg: "there is no gone.yaml beside it"}
+	if e, ok := errors.AsType[*Error](err); !ok || *e != *want {
+		t.Errorf("%v, want %v", err, want)
 	}
 }
 
