@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -32,7 +33,8 @@ func (tx *benchTx) Get(key []byte) any { return tx.state[string(key)] }
 func (tx *benchTx) Put(key []byte, value any) {
 	tx.state[string(key)] = value
 }
-func (tx *benchTx) Delete(key []byte) { delete(tx.state, string(key)) }
+func (tx *benchTx) Delete(key []byte)           { delete(tx.state, string(key)) }
+func (tx *benchTx) All() iter.Seq2[[]byte, any] { return nil }
 func (tx *benchTx) Emit(topic string, e *events.Event) {
 	tx.emitted++
 	if tx.keep && topic == events.TopicPartials {

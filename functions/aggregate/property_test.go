@@ -49,7 +49,7 @@ func TestFinalResultsEqualAReferenceUnderRandomCrashes(t *testing.T) {
 			p.run()
 			ref.compare(t, p)
 			for _, tk := range p.tasks {
-				for key := range tk.tx.State() {
+				for key := range tk.tx.All() {
 					if key[0] != kindClosed && key[0] != kindDays && key[0] != kindRisk {
 						t.Fatalf("state is left of closed windows: %q", key)
 					}

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ func newBenchTx(def step.Definition) *benchTx {
 
 func (tx *benchTx) Get(key []byte) any             { return tx.state[string(key)] }
 func (tx *benchTx) Put(key []byte, value any)      { tx.state[string(key)] = value }
+func (tx *benchTx) All() iter.Seq2[[]byte, any]    { return nil }
 func (tx *benchTx) Delete(key []byte)              { delete(tx.state, string(key)) }
 func (tx *benchTx) Emit(_ string, e *events.Event) { tx.bytes += len(e.Data) }
 func (tx *benchTx) Observe(int64) error            { return nil }

@@ -84,7 +84,7 @@ func testDuplicates(t testing.TB, horizon time.Duration) (*duplicates, *steptest
 	tx := steptest.New(t, step.Definition{Codecs: map[byte]step.Codec{
 		kindChunk: {Append: appendChunk, Parse: parseChunk},
 	}})
-	return newDuplicates(horizon, tx.State()), tx
+	return newDuplicates(horizon, tx.All()), tx
 }
 
 func numbered(n uint64) identity {
@@ -129,7 +129,7 @@ func TestChunkSize(t *testing.T) {
 		}
 	}
 	tx = tx.Restart()
-	d = newDuplicates(10*time.Minute, tx.State())
+	d = newDuplicates(10*time.Minute, tx.All())
 	for n := range uint64(count) {
 		if !d.known(numbered(n), 0) {
 			t.Fatalf("id %d is lost", n)
@@ -183,7 +183,7 @@ func TestRememberedAgain(t *testing.T) {
 	}
 	d.remember(tx, id, 10*60_000)
 	tx.EndCommit()
-	restored := newDuplicates(time.Minute, tx.Restart().State())
+	restored := newDuplicates(time.Minute, tx.Restart().All())
 	d.forget(tx)
 	for name, d := range map[string]*duplicates{"kept": d, "restored": restored} {
 		if !d.known(id, tx.Mark) {
@@ -240,7 +240,7 @@ func TestDuplicatesAgainstReference(t *testing.T) {
 				d.forget(tx)
 				tx.EndCommit()
 				tx = tx.Restart()
-				d = newDuplicates(horizon, tx.State())
+				d = newDuplicates(horizon, tx.All())
 			}
 		}
 	}

@@ -78,9 +78,7 @@ func (j *joiner) scored(tx step.Tx, e *events.Event) error {
 	if t.Time < j.oldest {
 		return nil // no label will be taken
 	}
-	key := j.keyOf(kindPending, t.Time, t.TransactionID)
-	tx.Put(key, p)
-	j.add(tx, key)
+	j.add(tx, j.keyOf(kindPending, t.Time, t.TransactionID), p)
 	return nil
 }
 
@@ -109,8 +107,7 @@ func (j *joiner) label(tx step.Tx, e *events.Event) error {
 	if tx.Get(key) != nil {
 		return nil // the first label counts
 	}
-	tx.Put(key, label)
-	j.add(tx, key)
+	j.add(tx, key, label)
 	return nil
 }
 

@@ -125,7 +125,7 @@ func newFunction(config Config, task step.Task) *function {
 	for key, value := range task.State {
 		switch key[0] {
 		case kindPending, kindEarly:
-			f.joiner.restore(key)
+			f.joiner.count++
 		case kindMerchant:
 			f.merchants.restore(value.(*merchant))
 		case kindExample:

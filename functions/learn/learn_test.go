@@ -257,7 +257,7 @@ func TestLabels(t *testing.T) {
 	}
 	count := func(h *harness) int {
 		n := 0
-		for range h.tasks[0].State() {
+		for range h.tasks[0].All() {
 			n++
 		}
 		return n
@@ -328,7 +328,7 @@ func TestMerchantsAreForgotten(t *testing.T) {
 			t.Errorf("merchant %s still has %s", id, text)
 		}
 	}
-	for key := range h.tasks[0].State() {
+	for key := range h.tasks[0].All() {
 		if key[0] == kindMerchant {
 			t.Errorf("key %q is left", key)
 		}
@@ -341,7 +341,7 @@ func TestExamplesAreBounded(t *testing.T) {
 	h := newHarness(t, config, 1)
 	h.run(history(25, 100), 100, never)
 	n := 0
-	for key := range h.tasks[0].State() {
+	for key := range h.tasks[0].All() {
 		if key[0] == kindExample {
 			n++
 		}
@@ -359,7 +359,7 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	h := newHarness(t, config, 1)
 	count := func() map[byte]int {
 		kinds := map[byte]int{}
-		for key := range h.tasks[0].State() {
+		for key := range h.tasks[0].All() {
 			kinds[key[0]]++
 		}
 		return kinds

@@ -6,15 +6,14 @@ import (
 	"datasurge/functions/step"
 )
 
-// waiting is the keys of the transactions that wait for their labels, and of the
-// labels that wait for their transactions. It is bounded: when they become too
-// many, half of all transactions, chosen by their ids, is left out from then on,
-// and so on. What is learnt from the others is as true, only from fewer.
+// waiting counts the transactions that wait for their labels, and the labels that
+// wait for their transactions. They are bounded: when they become too many, half of
+// all transactions, chosen by their ids, is left out from then on, and so on. What
+// is learnt from the others is as true, only from fewer.
 type waiting struct {
 	most   int
 	count  int
-	days   map[int64]map[string]struct{} // by day of the transaction
-	oldest int64                         // of transactions before, nothing is waited for
+	oldest int64 // of transactions before, nothing is waited for
 	thin   thinning
 }
 
@@ -30,9 +29,7 @@ type thinning struct {
 const mostThinning = 20
 
 func newWaiting(most int) waiting {
-	return waiting{
-		most: most, days: map[int64]map[string]struct{}{}, oldest: step.MinWatermark, thin: thinning{relaxed: step.MinWatermark},
-	}
+	return waiting{most: most, oldest: step.MinWatermark, thin: thinning{relaxed: step.MinWatermark}}
 }
 
 // leftOut reports whether the transaction of that time is not waited for. It looks
@@ -45,44 +42,33 @@ func (w *waiting) leftOut(id string, time int64) bool {
 	return xxhash.Sum64String(id)>>(64-level) != 0
 }
 
-// add notes that key waits, and leaves out half when too many do.
-func (w *waiting) add(tx step.Tx, key []byte) {
-	w.restore(key)
+// waits reports whether key is of something that waits, and of which time and id.
+func waits(key []byte) (time int64, id string, ok bool) {
+	if key[0] != kindPending && key[0] != kindEarly {
+		return 0, "", false
+	}
+	return step.KeyTime(key[:9]), string(key[9:]), true
+}
+
+// add lets v wait at key, and leaves out half when too many do.
+func (w *waiting) add(tx step.Tx, key []byte, v any) {
+	tx.Put(key, v)
+	w.count++
 	if w.count <= w.most || w.thin.level == mostThinning {
 		return
 	}
 	w.thin.level++
 	tx.Put([]byte{kindThinning}, w.thin)
-	for d, keys := range w.days {
-		for key := range keys {
-			if w.leftOut(key[9:], step.KeyTime([]byte(key[:9]))) {
-				tx.Delete([]byte(key))
-				w.remove(d, key)
-			}
+	for key := range tx.All() {
+		if time, id, ok := waits(key); ok && w.leftOut(id, time) {
+			w.end(tx, key)
 		}
 	}
-}
-
-func (w *waiting) restore(key []byte) {
-	d := floorDay(step.KeyTime(key[:9]))
-	if w.days[d] == nil {
-		w.days[d] = map[string]struct{}{}
-	}
-	w.days[d][string(key)] = struct{}{}
-	w.count++
 }
 
 // end deletes key, which waits no longer.
 func (w *waiting) end(tx step.Tx, key []byte) {
 	tx.Delete(key)
-	w.remove(floorDay(step.KeyTime(key[:9])), string(key))
-}
-
-func (w *waiting) remove(d int64, key string) {
-	delete(w.days[d], key)
-	if len(w.days[d]) == 0 {
-		delete(w.days, d)
-	}
 	w.count--
 }
 
@@ -94,13 +80,9 @@ func (w *waiting) forget(tx step.Tx) {
 		return
 	}
 	w.oldest = floorDay(mark - memory)
-	for d, keys := range w.days {
-		if d >= w.oldest {
-			continue
-		}
-		for key := range keys {
-			tx.Delete([]byte(key))
-			w.remove(d, key)
+	for key := range tx.All() {
+		if time, _, ok := waits(key); ok && time < w.oldest {
+			w.end(tx, key)
 		}
 	}
 	if w.thin.level > 0 && w.count < w.most/4 && w.thin.relaxed <= w.oldest {

@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"fmt"
+	"iter"
 	"net/http/httptest"
 	"slices"
 	"syscall"
@@ -162,10 +163,11 @@ type memoryTx struct {
 	commits        uint64
 }
 
-func (tx *memoryTx) Get(key []byte) any         { return tx.state[string(key)] }
-func (tx *memoryTx) Put(key []byte, value any)  { tx.state[string(key)] = value }
-func (tx *memoryTx) Delete(key []byte)          { delete(tx.state, string(key)) }
-func (tx *memoryTx) Emit(string, *events.Event) {}
+func (tx *memoryTx) Get(key []byte) any          { return tx.state[string(key)] }
+func (tx *memoryTx) Put(key []byte, value any)   { tx.state[string(key)] = value }
+func (tx *memoryTx) Delete(key []byte)           { delete(tx.state, string(key)) }
+func (tx *memoryTx) All() iter.Seq2[[]byte, any] { return nil }
+func (tx *memoryTx) Emit(string, *events.Event)  {}
 func (tx *memoryTx) Observe(ms int64) error {
 	tx.observed, tx.mark = ms, max(tx.mark, ms-2000)
 	return nil

@@ -51,6 +51,8 @@ type Tx interface {
 	Put(key []byte, value any)
 	// Delete removes key; its tombstone is written with the commit.
 	Delete(key []byte)
+	// All walks the state in no particular order. Values may be deleted meanwhile.
+	All() iter.Seq2[[]byte, any]
 	// Emit sends e to topic with the commit. The record key is e.Key. e is copied
 	// with its data and may be used again; its extensions may not.
 	Emit(topic string, e *events.Event)

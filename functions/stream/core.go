@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -108,7 +109,7 @@ func newCore(def *step.Definition, limits Limits, task, tasks int) *core {
 func (c *core) start(partitions map[string]int) {
 	c.fn = c.def.New(step.Task{
 		Function: c.def.Name, Partition: c.task, Partitions: c.tasks,
-		Inputs: partitions, State: c.state.all(),
+		Inputs: partitions, State: c.All(),
 	})
 }
 
@@ -319,6 +320,9 @@ func (c *core) Watermark() int64 {
 	}
 	return low
 }
+
+// All implements step.Tx.
+func (c *core) All() iter.Seq2[[]byte, any] { return c.state.all() }
 
 // InputWatermark implements step.Tx.
 func (c *core) InputWatermark(topic string) int64 {

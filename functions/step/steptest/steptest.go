@@ -75,12 +75,12 @@ func (tx *Tx) Task(partition, partitions int) step.Task {
 	}
 	return step.Task{
 		Function: tx.def.Name, Partition: partition, Partitions: partitions,
-		Inputs: inputs, State: tx.State(),
+		Inputs: inputs, State: tx.All(),
 	}
 }
 
-// State walks the state in the order of its keys.
-func (tx *Tx) State() iter.Seq2[[]byte, any] {
+// All implements step.Tx, in the order of the keys.
+func (tx *Tx) All() iter.Seq2[[]byte, any] {
 	return func(yield func([]byte, any) bool) {
 		for _, key := range slices.Sorted(maps.Keys(tx.state)) {
 			if !yield([]byte(key), tx.state[key]) {
