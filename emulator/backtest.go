@@ -90,17 +90,26 @@ func runBacktest(ctx context.Context, args []string, out *os.File, errs io.Write
 		defer topic.Close()
 		config.Source = topic
 	}
-	for path, into := range map[string]*[]byte{c.rules: &config.Rules, c.against: &config.Against} {
-		if path == "" {
+	for _, rules := range []struct {
+		path string
+		into *[]byte
+	}{{c.rules, &config.Rules}, {c.against, &config.Against}} {
+		if rules.path == "" {
 			continue
 		}
-		if *into, err = os.ReadFile(path); err != nil {
+		if *rules.into, err = os.ReadFile(rules.path); err != nil {
 			return fmt.Errorf("read the rules: %w", err)
 		}
 	}
-	if c.plot != "" { // found out now rather than after minutes
+	// What cannot be written is found out now rather than after minutes.
+	if c.plot != "" {
 		if err := os.MkdirAll(c.plot, 0o755); err != nil {
 			return fmt.Errorf("make the directory of --plot: %w", err)
+		}
+	}
+	if c.scores != "" {
+		if err := writable(c.scores); err != nil {
+			return fmt.Errorf("write the scores: %w", err)
 		}
 	}
 	// The state of the functions is small and lives long; what they do is not.
@@ -134,6 +143,16 @@ func runBacktest(ctx context.Context, args []string, out *os.File, errs io.Write
 		}
 	}
 	return nil
+}
+
+// writable tells whether a file can be written, and leaves one that is there as
+// it is.
+func writable(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func writeScores(path string, result *backtest.Result) (err error) {

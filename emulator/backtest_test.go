@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,26 @@ func TestBacktestFromTopicRefuses(t *testing.T) {
 	b.Produce(t, "payments", &kgo.Record{Value: []byte("{}")})
 	if err := run(); err == nil || !strings.Contains(err.Error(), "1 records are no valid transactions") {
 		t.Errorf("without transactions: error %v", err)
+	}
+}
+
+// What would make minutes of work worthless is refused before they begin.
+func TestBacktestRefusesAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ flag, value, want string }{
+		{"--rules", filepath.Join(dir, "none.yaml"), "read the rules: open"},
+		{"--against", filepath.Join(dir, "none.yaml"), "read the rules: open"},
+		{"--scores", filepath.Join(dir, "none", "scores.csv"), "write the scores: open"},
+		{"--plot", filepath.Join(file, "plots"), "make the directory of --plot"},
+	} {
+		err := runBacktest(t.Context(), []string{test.flag, test.value}, os.Stdout, t.Output())
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s %s: error %v, want %q", test.flag, test.value, err, test.want)
+		}
 	}
 }
 

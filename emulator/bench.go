@@ -30,18 +30,18 @@ const benchGCPercent = 200
 // runBench is the command bench.
 func runBench(ctx context.Context, args []string, out *os.File, errs io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	n := flags.Int("n", 0, "transactions to write (default 1000000, with --transport http 100000)")
+	n := flags.Int("n", 1_000_000, "transactions to write (with --transport http 100000)")
 	transport := flags.String("transport", "kafka", "how events come to the functions: kafka (they read them), or http (an emulator delivers them)")
 	steady := flags.Duration("steady", 30*time.Second, "with --transport http: for how `long` 1,000 transactions a second are sent, before latency and memory are told")
 	asJSON := flags.Bool("json", false, "print the figures as JSON")
-	addrs := flags.String("brokers", "", "`host:port,...` of a Kafka to use instead of the embedded one; the pipeline's topics there must not hold anything: they are deleted and made anew")
+	addrs := flags.String("brokers", "", "`host:port,...` of a Kafka to use instead of the embedded one; the pipeline's topics must not be there: they are made, and deleted at the end")
 	if err := parse(flags, args, out); err != nil {
 		return err
 	}
-	if *n == 0 {
-		if *n = 1_000_000; *transport == "http" {
-			*n = 100_000
-		}
+	given := false
+	flags.Visit(func(f *flag.Flag) { given = given || f.Name == "n" })
+	if !given && *transport == "http" {
+		*n = 100_000
 	}
 	switch {
 	case *n < 1 || flags.NArg() > 0:
@@ -63,6 +63,9 @@ func runBench(ctx context.Context, args []string, out *os.File, errs io.Writer) 
 	}
 	if *transport == "http" {
 		report, err := bench.RunHTTP(ctx, bench.HTTPConfig{Transactions: *n, Steady: *steady, Command: []string{exe}, Progress: errs})
+		if ctx.Err() != nil {
+			return errors.New("bench: interrupted")
+		}
 		if err != nil {
 			return err
 		}
@@ -70,14 +73,15 @@ func runBench(ctx context.Context, args []string, out *os.File, errs io.Writer) 
 	}
 	open := func(ctx context.Context) (*bench.Kafka, error) { return benchBroker(ctx, set) }
 	if *addrs != "" {
-		open = func(ctx context.Context) (*bench.Kafka, error) {
-			return benchCluster(ctx, set, strings.Split(*addrs, ","))
-		}
+		open = func(ctx context.Context) (*bench.Kafka, error) { return benchCluster(ctx, set, *addrs) }
 	}
 	debug.SetGCPercent(benchGCPercent)
 	report, err := bench.Run(ctx, bench.Config{
 		Transactions: *n, Open: open, Command: []string{exe}, Env: []string{childEnv + "=1", "GOGC=" + strconv.Itoa(benchGCPercent)}, Progress: errs,
 	})
+	if ctx.Err() != nil {
+		return errors.New("bench: interrupted")
+	}
 	if err != nil {
 		return err
 	}
@@ -107,55 +111,63 @@ func benchBroker(ctx context.Context, set *knative.Set) (*bench.Kafka, error) {
 	if err != nil {
 		return nil, errors.Join(err, remove())
 	}
-	k := &bench.Kafka{Addrs: []string{listener.Addr().String()}, Close: func() error { return errors.Join(b.Close(), remove()) }}
+	addr := listener.Addr().String()
+	k := &bench.Kafka{Addrs: []string{addr}, Client: []kgo.Opt{kgo.SeedBrokers(addr), kgo.DisableClientMetrics()}, Close: func() error { return errors.Join(b.Close(), remove()) }}
 	return benchTopics(ctx, set, k, broker.TopicConfig)
 }
 
-// benchCluster makes the topics of a real Kafka anew.
-func benchCluster(ctx context.Context, set *knative.Set, addrs []string) (*bench.Kafka, error) {
-	k := &bench.Kafka{Addrs: addrs, Close: func() error { return nil }}
-	client, err := kgo.NewClient(kgo.SeedBrokers(addrs...))
+// benchCluster makes the pipeline's topics on a real Kafka for the time of a
+// measurement. Those of a pipeline that is there are left alone.
+func benchCluster(ctx context.Context, set *knative.Set, brokers string) (*bench.Kafka, error) {
+	options, err := (&connection{brokers: brokers}).options(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
-	if err := deleteTopics(ctx, kadm.NewClient(client), set); err != nil {
+	client, err := kgo.NewClient(options...)
+	if err != nil {
 		return nil, err
 	}
+	admin := kadm.NewClient(client)
+	there, err := topicsThere(ctx, admin, set)
+	if err == nil && len(there) > 0 {
+		err = fmt.Errorf("topics of the pipeline are on %s already (%s), and a measurement has to make its own: emulator reset --brokers %s deletes them, with all that is in them",
+			brokers, strings.Join(there, ", "), brokers)
+	}
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	k := &bench.Kafka{Addrs: strings.Split(brokers, ","), Client: options, Close: func() error {
+		defer client.Close()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		return deleteTopics(ctx, admin, set)
+	}}
 	return benchTopics(ctx, set, k, nil)
 }
 
 // deleteTopics deletes the topics of set and waits until they are gone.
 func deleteTopics(ctx context.Context, admin *kadm.Client, set *knative.Set) error {
-	var names []string
-	for _, t := range set.Topics {
-		names = append(names, t.Topic)
-	}
-	if _, err := admin.DeleteTopics(ctx, names...); err != nil {
+	topics, _ := namesOf(set)
+	if _, err := admin.DeleteTopics(ctx, topics...); err != nil {
 		return fmt.Errorf("delete the topics: %w", err)
 	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
 	for {
-		listed, err := admin.ListTopics(ctx, names...)
-		if err != nil {
-			return fmt.Errorf("list the topics: %w", err)
+		there, err := topicsThere(ctx, admin, set)
+		if err != nil || len(there) == 0 {
+			return err
 		}
-		left := 0
-		for _, t := range listed {
-			if t.Err == nil {
-				left++
-			}
-		}
-		if left == 0 {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("delete the topics: %s is still there: %w", there[0], ctx.Err())
 		}
 	}
 }
 
 func benchTopics(ctx context.Context, set *knative.Set, k *bench.Kafka, config func(map[string]string) map[string]string) (*bench.Kafka, error) {
-	k.Client = []kgo.Opt{kgo.SeedBrokers(k.Addrs...), kgo.DisableClientMetrics()}
 	client, err := kgo.NewClient(k.Client...)
 	if err != nil {
 		return nil, errors.Join(err, k.Close())

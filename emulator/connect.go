@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -30,27 +32,38 @@ func (c *connection) bind(flags *flag.FlagSet) {
 // options returns what connects a client. With --brokers it connects over TLS and
 // with SASL as the functions do, by the same variables.
 func (c *connection) options(ctx context.Context) ([]kgo.Opt, error) {
-	var options []kgo.Opt
-	seeds := strings.Split(c.brokers, ",")
 	if c.brokers == "" {
-		info, err := datadir.ReadInfo(c.dataDir)
-		if err != nil {
-			return nil, fmt.Errorf("no emulator runs on %s: start one, or give --data-dir or --brokers: %w", c.dataDir, err)
-		}
-		seeds = info.Kafka
-	} else {
-		config, err := functions.ReadConfig()
-		if err != nil {
-			return nil, err
-		}
-		if options, err = functions.KafkaOptions(&config, slog.New(slog.DiscardHandler)); err != nil {
-			return nil, err
-		}
+		return c.ofEmulator(ctx)
 	}
-	if err := reach(ctx, seeds); err != nil {
+	config, err := functions.ReadConfig()
+	if err != nil {
 		return nil, err
 	}
+	options, err := functions.KafkaOptions(&config, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	seeds := strings.Split(c.brokers, ",")
+	if err := reach(ctx, seeds); err != nil {
+		return nil, fmt.Errorf("%w (--brokers)", err)
+	}
 	return append(options, kgo.SeedBrokers(seeds...)), nil
+}
+
+// ofEmulator is options for the Kafka of the emulator that runs on the data
+// directory.
+func (c *connection) ofEmulator(ctx context.Context) ([]kgo.Opt, error) {
+	info, err := datadir.ReadInfo(c.dataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no emulator runs on %s: start one with emulator run, or give --data-dir or --brokers", c.dataDir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("where the emulator on %s is cannot be read: %w", c.dataDir, err)
+	}
+	if err := reach(ctx, info.Kafka); err != nil {
+		return nil, fmt.Errorf("the emulator on %s has ended without being stopped, or its Kafka has: start it again: %w", c.dataDir, err)
+	}
+	return []kgo.Opt{kgo.SeedBrokers(info.Kafka...)}, nil
 }
 
 // parseMixed parses args with flags, which may stand before, between and behind

@@ -223,7 +223,7 @@ func (e *emulator) startKafka(ctx context.Context) error {
 	} else {
 		e.kafkaAddr = e.config.brokers
 		if err := reach(ctx, e.config.brokers); err != nil {
-			return err
+			return fmt.Errorf("%w; --brokers gives others, and without it an embedded one is started", err)
 		}
 	}
 	if !e.embedded() {
@@ -268,8 +268,7 @@ func reach(ctx context.Context, brokers []string) error {
 		}
 		last = err
 	}
-	return fmt.Errorf("no broker of %s can be reached: %w; --brokers gives others, and without it an embedded one is started",
-		strings.Join(brokers, ","), last)
+	return fmt.Errorf("no broker of %s can be reached: %w", strings.Join(brokers, ","), last)
 }
 
 // makeTopics creates the topics and returns the number of tasks of each

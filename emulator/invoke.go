@@ -221,7 +221,7 @@ func (c *invocation) there(ctx context.Context, e *events.Event, info datadir.In
 	}
 	kafka, err := c.options(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the emulator on %s does not answer; --local runs the function without it: %w", c.dataDir, err)
+		return nil, fmt.Errorf("%w; --local runs the function without it", err)
 	}
 	w, err := watchResults(ctx, kafka, c.function, e, c.wait)
 	if err != nil {

@@ -27,9 +27,14 @@ func runLabel(ctx context.Context, args []string, out *os.File, errs io.Writer) 
 	if err != nil {
 		return err
 	}
+	said := false
 	labelled, err := rulebook.New(options, time.Now).Label(ctx, rest[0], rest[1] == "fraud", func(read int) {
+		said = true
 		fmt.Fprintf(errs, "\r%d records read", read)
 	})
+	if said {
+		fmt.Fprintln(errs)
+	}
 	if err != nil {
 		return err
 	}

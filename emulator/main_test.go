@@ -90,6 +90,7 @@ func TestErrors(t *testing.T) {
 	otherImage := write("image.yaml", "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: f}\nspec: {template: {spec: {containers: [{image: nginx}]}}}\n")
 	noFunction := write("function.yaml", "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: f}\nspec: {template: {spec: {containers: [{image: ko://datasurge/functions}]}}}\n")
 	noTopic := write("topic.yaml", "apiVersion: sources.knative.dev/v1\nkind: KafkaSource\nmetadata: {name: s}\nspec: {bootstrapServers: [b], topics: [nope], sink: {uri: 'http://h/'}}\n")
+	nothing := write("nothing.yaml", "# to be written\n")
 	one := write("one.yaml", topic+"spec: {partitions: 1}\n")
 	busy := filepath.Join(dir, "busy")
 	inUse, err := datadir.Open(busy)
@@ -97,6 +98,15 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer inUse.Close()
+	killed, unreadable := filepath.Join(dir, "killed"), filepath.Join(dir, "unreadable")
+	for path, text := range map[string]string{killed: `{"kafka":["127.0.0.1:1"],"services":{"enrich":{"url":"http://127.0.0.1:1"}}}`, unreadable: `{"kafka":`} {
+		if err := os.Mkdir(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path, "emulator.json"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	taken := occupy(t)
 	_, takenPort, err := net.SplitHostPort(taken)
 	if err != nil {
@@ -133,12 +143,17 @@ func TestErrors(t *testing.T) {
 		{"unknown field", []string{"run", "-f", unknownField}, []string{unknownField + ":5: spec.partitons: unknown field"}},
 		{"two errors", []string{"run", "-f", twoErrors}, []string{twoErrors + ":2:", "(and 1 more)"}},
 		{"no manifest", []string{"run", "-f", filepath.Join(dir, "none")}, []string{"none", "no such file"}},
+		{"nothing declared", []string{"run", "-f", nothing}, []string{"nothing that could be run", nothing}},
 		{"other image", []string{"run", "-f", otherImage}, []string{otherImage + ":4: spec.template.spec.containers[0].image: nginx"}},
 		{"no function", []string{"run", "-f", noFunction}, []string{"FUNCTION is missing"}},
 		{"no topic", append([]string{"run", "-f", one, "-f", noTopic, "--data-dir", filepath.Join(dir, "f")}, free...), []string{noTopic + ":4: spec.topics", `"nope"`}},
 		{"data directory in use", append([]string{"run", "--data-dir", busy}, free...), []string{"another emulator (process " + fmt.Sprint(os.Getpid()) + ")", busy, "--data-dir"}},
 		{"tail of nothing", []string{"tail"}, []string{"emulator tail TOPIC"}},
 		{"tail without an emulator", []string{"tail", "t", "--data-dir", filepath.Join(dir, "none")}, []string{"no emulator runs"}},
+		{"tail of one that was killed", []string{"tail", "t", "--data-dir", killed}, []string{killed, "without being stopped", "start it again"}},
+		{"invoke of one that was killed", []string{"invoke", "enrich", "--data-dir", killed}, []string{killed, "without being stopped", "--local"}},
+		{"tail with half an emulator.json", []string{"tail", "t", "--data-dir", unreadable}, []string{"cannot be read", "emulator.json"}},
+		{"invoke of nothing", []string{"invoke", "foo", "--data-dir", filepath.Join(dir, "none")}, []string{`no function "foo"; there are generate, enrich,`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var errs bytes.Buffer

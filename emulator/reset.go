@@ -73,12 +73,11 @@ func runReset(ctx context.Context, args []string, out *os.File, _ io.Writer) err
 // resetKafka deletes the topics and the groups of set, as far as they are there,
 // or says what there is.
 func resetKafka(ctx context.Context, admin *kadm.Client, set *knative.Set, yes bool, out io.Writer) error {
-	topics, groups := namesOf(set)
-	listed, err := admin.ListTopics(ctx, topics...)
+	topics, err := topicsThere(ctx, admin, set)
 	if err != nil {
-		return fmt.Errorf("list the topics: %w", err)
+		return err
 	}
-	topics = slices.DeleteFunc(topics, func(name string) bool { return listed[name].Err != nil })
+	_, groups := namesOf(set)
 	described, err := admin.DescribeGroups(ctx, groups...)
 	if err != nil {
 		return fmt.Errorf("describe the groups: %w", err)
@@ -150,6 +149,16 @@ func withoutMembers(ctx context.Context, admin *kadm.Client, groups []string, ou
 			return ctx.Err()
 		}
 	}
+}
+
+// topicsThere returns those topics of set that exist.
+func topicsThere(ctx context.Context, admin *kadm.Client, set *knative.Set) ([]string, error) {
+	topics, _ := namesOf(set)
+	listed, err := admin.ListTopics(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("list the topics: %w", err)
+	}
+	return slices.DeleteFunc(topics, func(name string) bool { return listed[name].Err != nil }), nil
 }
 
 // namesOf returns the topics that set declares, and the groups of its sources and

@@ -107,8 +107,6 @@ func parseRun(args []string, out io.Writer) (runConfig, error) {
 		return c, errors.New("--watch: the standard input, -f -, can be read only once; -f names files or directories")
 	case c.watch && len(c.manifests) == 0 && len(c.programs) == 0:
 		return c, errors.New("--watch: there is nothing to watch; -f names manifests, --exec programs")
-	case c.watch && slices.Contains(c.manifests, "-"):
-		return c, errors.New("--watch: the standard input can be read once; give the manifests as files")
 	case flags.NArg() > 0:
 		return c, fmt.Errorf("unexpected argument %q; emulator run -h lists the arguments", flags.Arg(0))
 	case c.profile != "live" && c.profile != "handbook" && c.profile != "none":

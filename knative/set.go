@@ -133,8 +133,8 @@ func (r Reader) loader() *loader {
 
 // ReadPaths reads manifests from files and directories; of a directory whose
 // kustomization only lists files these, else every .yaml and .yml file in it,
-// without descending. The path - is the standard input. The errors of all files are joined,
-// one per object.
+// without descending. The path - is the standard input. Nothing at all is an error.
+// The errors of all files are joined, one per object.
 func (r Reader) ReadPaths(paths ...string) (*Set, error) {
 	l := r.loader()
 	var errs []error
@@ -157,7 +157,11 @@ func (r Reader) ReadPaths(paths ...string) (*Set, error) {
 		}
 		errs = append(errs, l.readDirectory(p))
 	}
-	return l.done(errs)
+	s, err := l.done(errs)
+	if err == nil && len(s.objects()) == 0 {
+		return nil, fmt.Errorf("manifests: nothing that could be run is declared in %s", strings.Join(paths, ", "))
+	}
+	return s, err
 }
 
 // ReadPaths is that of the zero [Reader].

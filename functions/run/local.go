@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"datasurge/events"
@@ -25,7 +26,7 @@ func NewLocal(name string, logs io.Writer) (*Local, error) {
 	}
 	config.Function, config.LogLevel = name, "warn"
 	if !slices.Contains(names[:], name) {
-		return nil, fmt.Errorf("there is no function %q; there are %q", name, names)
+		return nil, fmt.Errorf("there is no function %q; there are %s", name, strings.Join(names[:], ", "))
 	}
 	observer := metrics.New(name, version(), newLogger(&config, logs))
 	definition, err := Definition(&config, observer)
