@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"datasurge/emulator/offsets"
 	"datasurge/events"
 	"datasurge/events/kafkarecord"
 )
@@ -137,19 +138,13 @@ func (o *tailOptions) positions(ctx context.Context, kafka []kgo.Opt, topic stri
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	starts, err := admin.ListStartOffsets(ctx, topic)
-	if err == nil {
-		err = starts.Error()
-	}
+	begins, err := offsets.Begins(ctx, admin, topic)
 	if err != nil {
-		return nil, nil, fmt.Errorf("topic %s: %w", topic, err)
+		return nil, nil, err
 	}
-	stable, err := admin.ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = stable.Error()
-	}
+	stable, err := offsets.Ends(ctx, admin, topic)
 	if err != nil {
-		return nil, nil, fmt.Errorf("topic %s: %w", topic, err)
+		return nil, nil, err
 	}
 	if o.partition >= 0 && o.partition >= len(stable[topic]) {
 		return nil, nil, fmt.Errorf("--partition %d: %s has %d, from 0", o.partition, topic, len(stable[topic]))
@@ -158,42 +153,35 @@ func (o *tailOptions) positions(ctx context.Context, kafka []kgo.Opt, topic stri
 	if err != nil {
 		return nil, nil, err
 	}
-	var after kadm.ListedOffsets
+	var after offsets.Offsets
 	if !begin.at.IsZero() {
-		if after, err = admin.ListOffsetsAfterMilli(ctx, begin.at.UnixMilli(), topic); err == nil {
-			err = after.Error()
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("topic %s: %w", topic, err)
+		if after, err = offsets.After(ctx, admin, begin.at, topic); err != nil {
+			return nil, nil, err
 		}
 	}
 	positions, ends := make(map[int32]kgo.Offset), make(map[int32]int64)
-	stable.Each(func(end kadm.ListedOffset) {
-		p := end.Partition
+	for p, end := range stable[topic] {
 		if o.partition >= 0 && int(p) != o.partition {
-			return
+			continue
 		}
-		first := end.Offset
-		start, _ := starts.Lookup(topic, p)
+		first := end
 		switch {
 		case begin.start:
-			first = start.Offset
+			first = begins[topic][p]
 		case after != nil:
-			if at, ok := after.Lookup(topic, p); ok {
-				first = at.Offset
-			}
+			first = after[topic][p]
 		case begin.offset < 0:
-			first = max(start.Offset, end.Offset+begin.offset)
+			first = max(begins[topic][p], end+begin.offset)
 		case begin.offset > 0 || begin.zero:
 			first = begin.offset
 		}
-		first = min(first, end.Offset) // behind the end a client would begin anew
-		if !o.follow && first >= end.Offset {
-			return
+		first = min(first, end) // behind the end a client would begin anew
+		if !o.follow && first >= end {
+			continue
 		}
 		positions[p] = kgo.NewOffset().At(first)
-		ends[p] = end.Offset
-	})
+		ends[p] = end
+	}
 	return positions, ends, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"datasurge/emulator/offsets"
 	"datasurge/events"
 )
 
@@ -31,18 +32,19 @@ type Begin struct {
 // and what will come: at the beginning when retention has deleted nothing of any
 // topic, else at the present ends.
 func Mark(ctx context.Context, admin *kadm.Client) (Begin, error) {
-	starts, err := admin.ListStartOffsets(ctx, Topics()...)
-	if err == nil {
-		err = starts.Error()
-	}
+	begins, err := offsets.Begins(ctx, admin, Topics()...)
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return Begin{}, fmt.Errorf("account: it is of the topics %s, which have to be there: %w", strings.Join(Topics(), ", "), err)
 	}
 	if err != nil {
-		return Begin{}, fmt.Errorf("account: begin of the topics: %w", err)
+		return Begin{}, fmt.Errorf("account: %w", err)
 	}
-	begin := Begin{Offsets: offsets(starts), Whole: true}
-	starts.Each(func(o kadm.ListedOffset) { begin.Whole = begin.Whole && o.Offset == 0 })
+	begin := Begin{Offsets: begins, Whole: true}
+	for _, partitions := range begins {
+		for _, offset := range partitions {
+			begin.Whole = begin.Whole && offset == 0
+		}
+	}
 	if begin.Whole {
 		return begin, nil
 	}
@@ -50,26 +52,12 @@ func Mark(ctx context.Context, admin *kadm.Client) (Begin, error) {
 	return begin, err
 }
 
-func stableEnds(ctx context.Context, admin *kadm.Client) (map[string]map[int32]int64, error) {
-	ends, err := admin.ListCommittedOffsets(ctx, Topics()...)
-	if err == nil {
-		err = ends.Error()
-	}
+func stableEnds(ctx context.Context, admin *kadm.Client) (offsets.Offsets, error) {
+	ends, err := offsets.Ends(ctx, admin, Topics()...)
 	if err != nil {
-		return nil, fmt.Errorf("account: ends of the topics: %w", err)
+		return nil, fmt.Errorf("account: %w", err)
 	}
-	return offsets(ends), nil
-}
-
-func offsets(listed kadm.ListedOffsets) map[string]map[int32]int64 {
-	m := make(map[string]map[int32]int64)
-	listed.Each(func(o kadm.ListedOffset) {
-		if m[o.Topic] == nil {
-			m[o.Topic] = make(map[int32]int64)
-		}
-		m[o.Topic][o.Partition] = o.Offset
-	})
-	return m
+	return ends, nil
 }
 
 // Config is what [Settle] needs.

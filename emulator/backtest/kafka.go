@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/emulator/broker"
+	"datasurge/emulator/offsets"
 	"datasurge/events"
 	"datasurge/functions/detect"
 	"datasurge/functions/stream"
@@ -94,16 +95,8 @@ func (k *kafka) close() error {
 
 // ends returns the offsets that readers of a topic get to, by partition.
 func (k *kafka) ends(ctx context.Context, topic string) (map[int32]int64, error) {
-	listed, err := kadm.NewClient(k.client).ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = listed.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list the end of %s: %w", topic, err)
-	}
-	ends := map[int32]int64{}
-	listed.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
-	return ends, nil
+	ends, err := offsets.Ends(ctx, kadm.NewClient(k.client), topic)
+	return ends[topic], err
 }
 
 // forget deletes what stands before offsets.

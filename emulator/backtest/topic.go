@@ -3,6 +3,7 @@ package backtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"datasurge/emulator/offsets"
 	"datasurge/events"
 	"datasurge/events/kafkarecord"
 )
@@ -50,34 +52,28 @@ func (t *Topic) open(ctx context.Context, options []kgo.Opt, topic string, parse
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	starts, err := admin.ListStartOffsets(ctx, topic)
-	if err == nil {
-		err = starts.Error()
-	}
+	begins, err := offsets.Begins(ctx, admin, topic)
 	if err != nil {
-		return fmt.Errorf("find the beginning of topic %q: %w", topic, err)
+		return err
 	}
-	ends, err := admin.ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := offsets.Ends(ctx, admin, topic)
 	if err != nil {
-		return fmt.Errorf("find the end of topic %q: %w", topic, err)
+		return err
 	}
-	for _, end := range ends.Offsets().Sorted() {
-		start, _ := starts.Lookup(topic, end.Partition)
-		if start.Offset >= end.At {
+	for _, p := range slices.Sorted(maps.Keys(ends[topic])) {
+		begin, end := begins[topic][p], ends[topic][p]
+		if begin >= end {
 			continue
 		}
 		client, err := kgo.NewClient(append(slices.Clone(options),
-			kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {end.Partition: kgo.NewOffset().At(start.Offset)}}),
+			kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(begin)}}),
 			kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
 			kgo.FetchMaxBytes(1<<20), kgo.DisableClientMetrics())...)
 		if err != nil {
 			return err
 		}
-		t.readers = append(t.readers, &reader{client: client, start: start.Offset, next: start.Offset, end: end.At, parse: parse, last: timeless})
+		t.readers = append(t.readers, &reader{client: client, start: begin, next: begin, end: end, parse: parse, last: timeless})
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"datasurge/emulator/offsets"
 	"datasurge/events"
 )
 
@@ -55,36 +56,28 @@ func (r *reader) each(ctx context.Context, topics []string, since time.Time, tak
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	starts, err := admin.ListStartOffsets(ctx, topics...)
+	begins, err := offsets.Begins(ctx, admin, topics...)
 	if err == nil && !since.IsZero() {
-		starts, err = admin.ListOffsetsAfterMilli(ctx, since.UnixMilli(), topics...)
-	}
-	if err == nil {
-		err = starts.Error()
+		begins, err = offsets.After(ctx, admin, since, topics...)
 	}
 	if err != nil {
-		return fmt.Errorf("begin of the topics: %w", err)
+		return err
 	}
-	ends, err := admin.ListCommittedOffsets(ctx, topics...)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := offsets.Ends(ctx, admin, topics...)
 	if err != nil {
-		return fmt.Errorf("ends of the topics: %w", err)
+		return err
 	}
 	from := make(map[string]map[int32]kgo.Offset)
 	left := make(map[place]int64)
-	ends.Each(func(end kadm.ListedOffset) {
-		start, ok := starts.Lookup(end.Topic, end.Partition)
-		if !ok || start.Offset >= end.Offset {
-			return
+	for topic, partitions := range ends {
+		from[topic] = make(map[int32]kgo.Offset)
+		for p, end := range partitions {
+			if begin := begins[topic][p]; begin < end {
+				from[topic][p] = kgo.NewOffset().At(begin)
+				left[place{topic, p}] = end
+			}
 		}
-		if from[end.Topic] == nil {
-			from[end.Topic] = make(map[int32]kgo.Offset)
-		}
-		from[end.Topic][end.Partition] = kgo.NewOffset().At(start.Offset)
-		left[place{end.Topic, end.Partition}] = end.Offset
-	})
+	}
 	client.AddConsumePartitions(from)
 	for len(left) > 0 {
 		fetches := client.PollFetches(ctx)

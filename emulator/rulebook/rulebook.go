@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"datasurge/emulator/offsets"
 	"datasurge/events"
 	"datasurge/events/kafkarecord"
 	"datasurge/functions/detect"
@@ -139,29 +141,19 @@ func (b *Book) scan(ctx context.Context, topic string, each func(*kgo.Record) er
 // ends returns the last stable offset of each partition that has records.
 func ends(ctx context.Context, client *kgo.Client, topic string) (map[int32]int64, error) {
 	admin := kadm.NewClient(client)
-	starts, err := admin.ListStartOffsets(ctx, topic)
-	if err == nil {
-		err = starts.Error()
-	}
+	begins, err := offsets.Begins(ctx, admin, topic)
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return nil, fmt.Errorf("the topic %s is not there: is this the Kafka of DataSurge?", topic)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list the offsets of %s: %w", topic, err)
+		return nil, err
 	}
-	committed, err := admin.ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = committed.Error()
-	}
+	committed, err := offsets.Ends(ctx, admin, topic)
 	if err != nil {
-		return nil, fmt.Errorf("list the end of %s: %w", topic, err)
+		return nil, err
 	}
-	found := map[int32]int64{}
-	committed.Each(func(o kadm.ListedOffset) {
-		if start, ok := starts.Lookup(topic, o.Partition); ok && o.Offset > start.Offset {
-			found[o.Partition] = o.Offset
-		}
-	})
+	found := committed[topic]
+	maps.DeleteFunc(found, func(p int32, end int64) bool { return begins[topic][p] >= end })
 	return found, nil
 }
 

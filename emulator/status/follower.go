@@ -2,7 +2,6 @@ package status
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"datasurge/emulator/offsets"
 	"datasurge/events"
 )
 
@@ -64,7 +64,7 @@ func Follow(ctx context.Context, kafka []kgo.Opt, topics []string, log *slog.Log
 		return nil, err
 	}
 	defer boot.Close()
-	ends, err := stableEnds(ctx, kadm.NewClient(boot), topics)
+	ends, err := offsets.Ends(ctx, kadm.NewClient(boot), topics...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,26 +99,6 @@ func Follow(ctx context.Context, kafka []kgo.Opt, topics []string, log *slog.Log
 	follow, f.stop = context.WithCancel(context.Background())
 	f.done.Go(func() { f.follow(follow) })
 	return f, nil
-}
-
-// stableEnds returns the offset by topic and partition before which nothing is
-// open any more.
-func stableEnds(ctx context.Context, admin *kadm.Client, topics []string) (map[string]map[int32]int64, error) {
-	listed, err := admin.ListCommittedOffsets(ctx, topics...)
-	if err == nil {
-		err = listed.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("ends of topics: %w", err)
-	}
-	ends := make(map[string]map[int32]int64)
-	listed.Each(func(o kadm.ListedOffset) {
-		if ends[o.Topic] == nil {
-			ends[o.Topic] = make(map[int32]int64)
-		}
-		ends[o.Topic][o.Partition] = o.Offset
-	})
-	return ends, nil
 }
 
 func (f *Follower) follow(ctx context.Context) {
@@ -221,7 +201,7 @@ func (f *Follower) Lag(topic string, positions map[int32]int64) int64 {
 // CatchUp waits until everything that is committed now has been counted, or ctx
 // is done.
 func (f *Follower) CatchUp(ctx context.Context) error {
-	ends, err := stableEnds(ctx, f.admin, f.topics)
+	ends, err := offsets.Ends(ctx, f.admin, f.topics...)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"datasurge/emulator/offsets"
 	"datasurge/events"
 )
 
@@ -179,7 +180,7 @@ func TestFollower(t *testing.T) {
 	if got := f.Lag("t", map[int32]int64{0: 0}); got != 4 {
 		t.Errorf("lag with a partition of which nothing is known is %d, want 4", got)
 	}
-	ends, err := stableEnds(t.Context(), kadm.NewClient(client), []string{"t"})
+	ends, err := offsets.Ends(t.Context(), kadm.NewClient(client), "t")
 	if err != nil || ends["t"][0] != 7 {
 		t.Errorf("ends %v, %v", ends, err)
 	}
