@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,9 +56,16 @@ func newInputOf(b *testing.B, name string) *pipeline {
 // events.
 func (p *pipeline) awaitStepped(n int) {
 	p.t.Helper()
-	for deadline := time.Now().Add(5 * time.Minute); p.stepped.n.Load() < int64(n); {
+	p.awaitCount(&p.stepped.n, n)
+}
+
+// awaitCount waits until events of the function that was started last have been
+// counted n times.
+func (p *pipeline) awaitCount(counted *atomic.Int64, n int) {
+	p.t.Helper()
+	for deadline := time.Now().Add(5 * time.Minute); counted.Load() < int64(n); {
 		if err := p.engines[len(p.engines)-1].Err(); err != nil || time.Now().After(deadline) {
-			p.t.Fatalf("%d of %d events were stepped: %v", p.stepped.n.Load(), n, err)
+			p.t.Fatalf("%d of %d events were stepped: %v", counted.Load(), n, err)
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -3,9 +3,7 @@
 package run
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -40,7 +38,9 @@ func BenchmarkMetrics(b *testing.B) {
 					p.start(name)
 					p.awaitStepped(b.N)
 				} else {
-					p.awaitUnobserved(name, b.N)
+					var counted countedOnly
+					p.open(unobserved(b, name), &counted)
+					p.awaitCount(&counted.n, b.N)
 				}
 				b.StopTimer()
 				b.ReportMetric(float64(cpuTime(b)-begun)/float64(b.N), "cpu-ns/op")
@@ -60,38 +60,23 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// awaitUnobserved starts a function that nobody observes, but for the number of
-// its events, and waits until it has stepped n of them.
-func (p *pipeline) awaitUnobserved(name string, n int) {
-	p.t.Helper()
-	var def step.Definition
+// unobserved is a function that nobody observes.
+func unobserved(b *testing.B, name string) step.Definition {
+	b.Helper()
+	var definition step.Definition
 	var err error
 	switch name {
 	case "enrich":
-		def, err = enrich.Definition(enrich.DefaultConfig())
+		definition, err = enrich.Definition(enrich.DefaultConfig())
 	case "detect":
-		def, err = detect.Definition(detect.DefaultConfig())
+		definition, err = detect.Definition(detect.DefaultConfig())
 	case "aggregate":
-		def, err = aggregate.Definition(aggregate.DefaultConfig())
+		definition, err = aggregate.Definition(aggregate.DefaultConfig())
 	}
 	if err != nil {
-		p.t.Fatal(err)
+		b.Fatal(err)
 	}
-	counted := &countedOnly{}
-	e, err := stream.Open(context.Background(), stream.Options{
-		Definition: def, Kafka: p.Opts(), Consume: true, Owner: stream.Static{}, CommitInterval: p.config.Commit,
-		Logger: slog.New(slog.DiscardHandler), Observer: counted, Limits: limits(&p.config),
-	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.engines = append(p.engines, e)
-	for deadline := time.Now().Add(5 * time.Minute); counted.n.Load() < int64(n); {
-		if err := e.Err(); err != nil || time.Now().After(deadline) {
-			p.t.Fatalf("%d of %d events were stepped: %v", counted.n.Load(), n, err)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	return definition
 }
 
 // countedOnly counts as stepped does, without the metrics.

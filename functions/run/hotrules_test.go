@@ -1,9 +1,7 @@
 package run
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -11,23 +9,13 @@ import (
 
 	"datasurge/events"
 	"datasurge/events/kafkarecord"
-	"datasurge/functions/stream"
 	"datasurge/functions/stream/kafkatest"
 )
 
 // startPart starts an instance of a function that owns only some partitions.
 func (p *pipeline) startPart(name string, partitions ...int) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	e, err := stream.Open(ctx, stream.Options{
-		Definition: p.definition(name), Kafka: p.Opts(), Consume: true, Owner: stream.Static(partitions),
-		CommitInterval: p.config.Commit, Logger: slog.New(slog.DiscardHandler), Limits: limits(&p.config),
-	})
-	if err != nil {
-		p.t.Fatalf("start %s: %v", name, err)
-	}
-	p.engines = append(p.engines, e)
+	p.open(p.definition(name), nil, partitions...)
 }
 
 // produceTable writes one record of a table; nil deletes.

@@ -126,6 +126,16 @@ func (p *pipeline) observedDefinition(name string, m *metrics.Metrics) step.Defi
 
 func (p *pipeline) start(functions ...string) {
 	p.t.Helper()
+	for _, name := range functions {
+		p.stepped = &stepped{Metrics: metrics.New(name, "test", slog.New(slog.DiscardHandler))}
+		p.open(p.observedDefinition(name, p.stepped.Metrics), p.stepped)
+	}
+}
+
+// open starts a function that observer watches, on some partitions or, when none
+// is named, on all.
+func (p *pipeline) open(definition step.Definition, observer stream.Observer, partitions ...int) {
+	p.t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	if os.Getenv("TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(p.t.Output(), nil))
@@ -133,19 +143,16 @@ func (p *pipeline) start(functions ...string) {
 	if p.logs != nil {
 		log = slog.New(slog.NewTextHandler(p.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	for _, name := range functions {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		p.stepped = &stepped{Metrics: metrics.New(name, "test", slog.New(slog.DiscardHandler))}
-		e, err := stream.Open(ctx, stream.Options{
-			Definition: p.observedDefinition(name, p.stepped.Metrics), Kafka: p.Opts(), Consume: true, Owner: stream.Static{},
-			CommitInterval: p.config.Commit, Logger: log, Observer: p.stepped, Limits: limits(&p.config),
-		})
-		cancel()
-		if err != nil {
-			p.t.Fatalf("start %s: %v", name, err)
-		}
-		p.engines = append(p.engines, e)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	e, err := stream.Open(ctx, stream.Options{
+		Definition: definition, Kafka: p.Opts(), Consume: true, Owner: stream.Static(partitions),
+		CommitInterval: p.config.Commit, Logger: log, Observer: observer, Limits: limits(&p.config),
+	})
+	if err != nil {
+		p.t.Fatalf("start %s: %v", definition.Name, err)
 	}
+	p.engines = append(p.engines, e)
 }
 
 // stop ends the engines in the order of the pipeline.
