@@ -37,7 +37,7 @@ func sampleFor(function string) string {
 		return "transaction"
 	case "detect":
 		return "enriched"
-	case "aggregate":
+	case "aggregate", "learn":
 		return "scored"
 	}
 	return ""

@@ -1,5 +1,5 @@
-// Command functions runs one of DataSurge's functions: generate, enrich, detect
-// or aggregate.
+// Command functions runs one of DataSurge's functions: generate, enrich, detect,
+// aggregate or learn.
 package main
 
 import (
@@ -7,12 +7,17 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"datasurge/functions/run"
 )
 
 func main() {
+	if len(os.Args) == 2 && slices.Contains([]string{"-h", "--help", "help"}, os.Args[1]) {
+		fmt.Println(run.Usage)
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run.Main(ctx, os.Args[1:], os.Stderr); err != nil {

@@ -127,6 +127,19 @@ func TestModesThatNeedKafkaSaySo(t *testing.T) {
 	}
 }
 
+func TestArgumentsThatNameNoFunction(t *testing.T) {
+	for want, args := range map[string][]string{
+		"which function?":                   nil,
+		`there is no function "foo"`:        {"foo"},
+		`there is no function "enrich foo"`: {"enrich", "foo"},
+	} {
+		t.Setenv("FUNCTION", "")
+		if err := Main(t.Context(), args, io.Discard); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), Usage) {
+			t.Errorf("%q: %v, want %q and the usage", args, err, want)
+		}
+	}
+}
+
 // A process that restores is not ready, and the check tells why.
 func TestHealthcheckTellsTheReason(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -28,7 +28,7 @@ import (
 	"datasurge/functions/window"
 )
 
-// Usage is printed when the arguments are wrong.
+// Usage is printed when it is asked for, and when the arguments are wrong.
 const Usage = `usage: functions generate|enrich|detect|aggregate|learn
        functions topics         create the topics that are not there, and end
        functions kafka-health   watch Kafka and export what is seen as metrics
@@ -70,6 +70,9 @@ func Main(ctx context.Context, args []string, logs io.Writer) error {
 		case "healthcheck":
 			return checkHealth(ctx, &config)
 		}
+	}
+	if config.Function == "" {
+		return fmt.Errorf("which function? The argument names it, or the variable FUNCTION\n\n%s", Usage)
 	}
 	if len(args) > 1 || !slices.Contains(names[:], config.Function) {
 		return fmt.Errorf("there is no function %q\n\n%s", strings.Join(append([]string{config.Function}, args[min(1, len(args)):]...), " "), Usage)

@@ -52,15 +52,6 @@ func gcd(a, b int64) int64 {
 // Slice returns the start of the slice that t falls in.
 func (g *Grain) Slice(t int64) int64 { return Floor(t, g.Width, g.Offset) }
 
-// FirstEnd returns the end of the first window that contains the slice.
-func (g *Grain) FirstEnd(slice int64) int64 {
-	first := g.Specs[0].FirstStart(slice) + g.Specs[0].Size
-	for _, spec := range g.Specs[1:] {
-		first = min(first, spec.FirstStart(slice)+spec.Size)
-	}
-	return first
-}
-
 // LastEnd returns the end of the last window that contains the slice: after it
 // is closed, nothing needs the slice any more.
 func (g *Grain) LastEnd(slice int64) int64 {

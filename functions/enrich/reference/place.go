@@ -20,13 +20,6 @@ type Place struct {
 	Exact bool
 }
 
-// Country is one country or territory of ISO 3166-1.
-type Country struct {
-	Code     string // alpha-2
-	Name     string // English short name, in ASCII and without commas
-	Lat, Lon float64
-}
-
 // City is one of the large cities that location texts may name.
 type City struct {
 	Name     string
@@ -41,10 +34,9 @@ func (c City) Text() string { return c.Name + ", " + c.Country }
 // Gazetteer finds the place that a location text means. It does not change
 // after LoadGazetteer and may be shared.
 type Gazetteer struct {
-	countries []Country
-	cities    []City
-	byText    map[string]Place // "US", "Paris, FR": as generate writes them
-	byFolded  map[string]Place // the same, names of countries and "UK", in lower case
+	cities   []City
+	byText   map[string]Place // "US", "Paris, FR": as generate writes them
+	byFolded map[string]Place // the same, names of countries and "UK", in lower case
 }
 
 // Countries and cities from public facts: ISO 3166-1 alpha-2 codes, the middle of
@@ -62,12 +54,13 @@ var (
 // built with a broken table.
 func LoadGazetteer() (*Gazetteer, error) {
 	g := &Gazetteer{byText: map[string]Place{}, byFolded: map[string]Place{}}
+	// The alpha-2 code, the middle, and the English short name in ASCII and without
+	// commas.
 	err := eachRow(countriesCSV, 4, func(row []string) error {
 		lat, lon, err := parsePoint(row[1], row[2])
 		if err != nil {
 			return err
 		}
-		g.countries = append(g.countries, Country{Code: row[0], Name: row[3], Lat: lat, Lon: lon})
 		place := Place{Country: row[0], Lat: lat, Lon: lon}
 		g.byText[row[0]] = place
 		g.byFolded[strings.ToLower(row[0])] = place
@@ -138,9 +131,6 @@ func parseDegrees(text string, limit float64) (float64, error) {
 	}
 	return v, nil
 }
-
-// Countries returns every country in the order of its code. The slice is shared.
-func (g *Gazetteer) Countries() []Country { return g.countries }
 
 // Cities returns the known cities. The slice is shared.
 func (g *Gazetteer) Cities() []City { return g.cities }
