@@ -185,8 +185,8 @@ func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, fmt.Sprintf("there are several functions %s: /%s", name, strings.Join(several, ", /")), http.StatusNotFound)
 		return
 	}
-	if rest == "" && req.Method == http.MethodGet && name != "healthz" && name != "readyz" {
-		// Somebody who looks around.
+	if rest == "" && (req.Method == http.MethodPost || req.Method == http.MethodGet && name != "healthz" && name != "readyz") {
+		// Somebody who looks around, or an event for a function that is not there.
 		http.Error(w, fmt.Sprintf("there is nothing at %s; GET / lists what there is", req.URL.Path), http.StatusNotFound)
 		return
 	}
