@@ -25,8 +25,8 @@ type faults struct {
 	log *faultLog
 }
 
-// makeFaults makes what --chaos asks for. Nothing is struck before startFaults, when
-// everything is up.
+// makeFaults makes what --chaos asks for. Nothing is struck before it is started,
+// when everything is up.
 func (e *emulator) makeFaults() error {
 	if e.config.chaos == nil {
 		return nil

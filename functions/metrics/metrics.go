@@ -129,7 +129,7 @@ func (m *Metrics) setTally(task int, t tally) {
 	m.mu.tallies[task] = t
 }
 
-// opts and histogramOpts are short for what all metrics have in common.
+// opts is what all metrics have in common.
 func opts(name, help string, labels prometheus.Labels) prometheus.Opts {
 	return prometheus.Opts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels}
 }
