@@ -48,6 +48,9 @@ func (d *display) show() {
 	tick := time.NewTicker(drawEvery)
 	defer tick.Stop()
 	line := time.Now()
+	if !d.e.screen.Terminal() { // there the status says it
+		d.e.log.Info("everything is started; Ctrl-C stops it", "http", d.e.baseURL, "kafka", strings.Join(d.e.kafkaAddr, ","))
+	}
 	for {
 		if d.e.screen.Terminal() {
 			d.e.screen.Draw(status.Render(d.snapshot()))

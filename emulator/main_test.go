@@ -489,6 +489,9 @@ func TestDuration(t *testing.T) {
 	if status != 0 {
 		t.Errorf("exit status %d: %s%s", status, content(t, out), &errs)
 	}
+	if text := content(t, out); !strings.Contains(text, "Ctrl-C stops it") || !strings.Contains(text, "http=http://127.0.0.1:") {
+		t.Errorf("where it is and how to stop it is not said: %s", text)
+	}
 	if took := time.Since(start); took < 500*time.Millisecond || took > 30*time.Second {
 		t.Errorf("it took %v", took)
 	}
