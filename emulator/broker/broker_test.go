@@ -294,8 +294,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestDiskFull: the failure is reported by its name, and the producer is told.
-func TestDiskFull(t *testing.T) {
+// TestScenario16DiskFull: the failure is reported by its name, and the producer is told.
+func TestScenario16DiskFull(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /dev/full")
 	}
