@@ -45,7 +45,7 @@ func (s *session) announceWatermark(ctx context.Context, now bool) {
 		rec := s.records.next()
 		kafkarecord.Write(&e, rec)
 		rec.Topic, rec.Partition = a.topic, a.partition
-		s.stamp(rec)
+		s.stamp(rec, a)
 		a.idle = s.idle
 		if err := s.begin(); err != nil {
 			s.core.err = err
@@ -65,14 +65,9 @@ func watermarkEvent(c *core, a *announcement) events.Event {
 	}
 }
 
-// stamp puts the task's name and watermark on rec, when it goes to another
-// function, and remembers that its partition has been told.
-func (s *session) stamp(rec *kgo.Record) {
-	first, ok := s.announcesOf[rec.Topic]
-	if !ok {
-		return
-	}
-	a := &s.announces[first+int(rec.Partition)]
+// stamp puts the task's name and watermark on rec, which goes to another function,
+// and remembers that its partition has been told.
+func (s *session) stamp(rec *kgo.Record, a *announcement) {
 	a.watermark, a.at = s.core.announced, s.core.now
 	if !s.idle {
 		a.idle = false

@@ -5,17 +5,19 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"datasurge/events"
 	"datasurge/events/kafkarecord"
+	"datasurge/functions/step"
 )
 
 // changelog addresses rec to this task's partition of the changelog.
 func (s *session) changelog(rec *kgo.Record, key, value []byte) {
-	rec.Topic, rec.Partition = ChangelogTopic(s.options.Definition.Name), int32(s.number)
+	rec.Topic, rec.Partition = s.changelogTopic, int32(s.number)
 	rec.Key, rec.Value = key, value
 	rec.Headers = rec.Headers[:0]
 }
@@ -27,26 +29,49 @@ const (
 	valueRoom   = 16 << 10
 )
 
+// output is a topic that the function emits to.
+type output struct {
+	topic      string
+	partitions int
+	announces  int // place in announces of its partition 0; -1 when no function reads it
+}
+
+// outputsOf returns those of def, in their order, and after them the topics that
+// every function emits to.
+func outputsOf(def *step.Definition, partitions map[string]int) []output {
+	var outputs []output
+	for _, out := range def.Outputs {
+		outputs = append(outputs, output{out.Topic, partitions[out.Topic], -1})
+	}
+	for _, topic := range [...]string{events.TopicLate, events.TopicDeadLetters} {
+		outputs = append(outputs, output{topic, partitions[topic], -1})
+	}
+	return outputs
+}
+
 // emit produces one event of the function.
 func (s *session) emit(topic string, e *events.Event) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
-	n := s.partitions[topic]
-	if n == 0 {
+	at := slices.IndexFunc(s.outputs, func(o output) bool { return o.topic == topic })
+	if at < 0 {
 		return fmt.Errorf("%s emitted to %q, which is not among its outputs", s.options.Definition.Name, topic)
 	}
+	out := &s.outputs[at]
 	rec := s.records.next()
 	s.records.took(kafkarecord.Append(s.records.room(len(e.Data)+headersRoom), e, rec))
 	if s.trace.Parent != "" {
 		rec.Headers = traceHeaders(rec.Headers, s.trace)
 	}
 	s.tally.output(topic)
-	rec.Topic, rec.Partition = topic, int32(s.number%n)
+	rec.Topic, rec.Partition = out.topic, int32(s.number%out.partitions)
 	if len(rec.Key) > 0 {
-		rec.Partition = int32(PartitionOf(rec.Key, n))
+		rec.Partition = int32(PartitionOf(rec.Key, out.partitions))
 	}
-	s.stamp(rec)
+	if out.announces >= 0 {
+		s.stamp(rec, &s.announces[out.announces+int(rec.Partition)])
+	}
 	s.produce(s.ctx, rec)
 	return nil
 }
@@ -66,6 +91,7 @@ func (s *session) begin() error {
 }
 
 func (s *session) produce(ctx context.Context, rec *kgo.Record) {
+	rec.Timestamp = s.written
 	s.client.Produce(ctx, rec, s.produced)
 }
 
@@ -150,6 +176,7 @@ func (s *session) answer() {
 // of offsets and, last, the meta record.
 func (s *session) writeChanges(ctx context.Context) error {
 	c := s.core
+	s.written = time.Now()
 	for _, d := range c.state.dirty {
 		var value []byte
 		if d.entry.value == nil && d.entry.size > 0 {

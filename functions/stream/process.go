@@ -136,9 +136,10 @@ func (s *session) dirty() bool {
 }
 
 // work marks the begin of a batch: the wall clock and the tables are fixed for
-// it.
+// it, and its records are stamped with the time that it is then.
 func (s *session) work() {
 	s.core.now = time.Now()
+	s.written = s.core.now
 	if !s.dirty() {
 		s.since = s.core.now
 		s.engine.tables.fix(s.core.tables)
@@ -311,6 +312,7 @@ func (s *session) deliver(ctx context.Context, d *delivery) error {
 // The last tick before a stop waits for no gap.
 func (s *session) tick(ctx context.Context, last bool) error {
 	s.work()
+	s.written = time.Time{} // a Tick may take longer than the client tries to deliver a record
 	patience := s.core.limits.GapPatience
 	if last {
 		patience = 0

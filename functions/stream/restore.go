@@ -85,9 +85,10 @@ func (s *session) restore(ctx context.Context) error {
 	s.client.RemoveConsumePartitions(map[string][]int32{topic: {int32(s.number)}})
 	s.core.state.dirty = s.core.state.dirty[:0]
 	s.core.start(s.partitions)
-	for _, out := range def.Outputs {
+	s.outputs = outputsOf(def, s.partitions)
+	for i, out := range def.Outputs {
 		if out.Watermarks {
-			s.announcesOf[out.Topic] = len(s.announces)
+			s.outputs[i].announces = len(s.announces)
 			for p := range s.partitions[out.Topic] {
 				s.announces = append(s.announces, announcement{topic: out.Topic, partition: int32(p), watermark: step.MinWatermark})
 			}

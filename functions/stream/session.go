@@ -26,11 +26,11 @@ type session struct {
 	core    *core
 	nonce   []byte
 	// partitions is the partition count of every topic of the function.
-	partitions map[string]int
-	settings   uint64 // settingsHash of this process
-	announces  []announcement
-	// announcesOf has, by topic, the place in announces of its partition 0.
-	announcesOf map[string]int
+	partitions     map[string]int
+	settings       uint64 // settingsHash of this process
+	announces      []announcement
+	outputs        []output
+	changelogTopic string
 
 	records    records       // what the commit under way produces
 	failed     atomic.Value  // first error of a produce, boxed
@@ -42,6 +42,7 @@ type session struct {
 	since      time.Time     // when the first of them was stepped
 	blocks     [][]byte      // keys of blocks to delete
 	tally      tally         // what the commit under way does
+	written    time.Time     // timestamp of records, zero for the time when they are produced
 	trace      Trace         // of the event being stepped
 	spans      []Span        // of the events in the commit under way
 	verbose    bool          // every event is logged
@@ -62,7 +63,7 @@ const fetchBytes = 512 << 10
 func openSession(t *task) (*session, error) {
 	o := &t.engine.options
 	name := fmt.Sprintf("%s-%d", o.Definition.Name, t.number)
-	s := &session{task: t, options: o, announcesOf: map[string]int{}, readTo: map[string]int64{}, lastEvent: time.Now(), swept: time.Now()}
+	s := &session{task: t, options: o, changelogTopic: ChangelogTopic(o.Definition.Name), readTo: map[string]int64{}, lastEvent: time.Now(), swept: time.Now()}
 	s.tally.Task = t.number
 	s.verbose = t.log.Enabled(t.ctx, slog.LevelDebug)
 	client := "datasurge-" + name
