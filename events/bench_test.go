@@ -36,6 +36,36 @@ func BenchmarkParseScored(b *testing.B) {
 	}
 }
 
+func BenchmarkParseVerdict(b *testing.B) {
+	t := decided()
+	data := AppendScored(nil, &t)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	var got Scored
+	for b.Loop() {
+		if err := ParseVerdict(data, &got); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// decided is what detect writes, with the names and the kinds of values of its
+// features.
+func decided() Scored {
+	t := testScored()
+	t.Features = nil
+	for i, name := range []string{
+		"baseAmount", "weekend", "night", "international", "count1m", "count10m", "count1d", "mean1d", "count7d", "mean7d",
+		"count30d", "mean30d", "amountRatio", "amountZ", "usual10m", "sinceLast", "lastAmount", "distanceKm", "countries1h",
+		"newCountry1h", "merchantRisk", "usualRatio", "unusual14d", "merchantFraudShare", "merchantFraudRun",
+		"merchantFraudDays", "merchantCleanDays", "merchantAbuse",
+	} {
+		value := [...]float64{99731.25, 0, 1, 0, 3, 1.0417, 0, 12}[i%8]
+		t.Features = append(t.Features, Feature{name, value})
+	}
+	return t
+}
+
 func BenchmarkParseEnriched(b *testing.B) {
 	t := testEnriched()
 	data := AppendEnriched(nil, &t)
@@ -59,10 +89,7 @@ func BenchmarkAppendTransaction(b *testing.B) {
 }
 
 func BenchmarkAppendScored(b *testing.B) {
-	t := testScored()
-	for i := range 14 {
-		t.Features = append(t.Features, Feature{"feature" + string(rune('A'+i)), 0.25 * float64(i)})
-	}
+	t := decided()
 	dst := make([]byte, 0, 4096)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -145,13 +145,7 @@ func (d *decoder) features() []Feature {
 
 func (d *decoder) skipFeatures() {
 	d.once(fieldFeatures)
-	d.json.Object()
-	for {
-		if _, ok := d.next(); !ok {
-			break
-		}
-		d.json.Num()
-	}
+	d.json.SkipNumbers()
 	d.failed(fieldFeatures)
 }
 

@@ -302,15 +302,31 @@ func (s *Scanner) Str() string {
 
 // text consumes the string that begins at pos.
 func (s *Scanner) text() string {
+	src := s.src
+	start := s.pos + 1
+	i := plainEnd(src, start)
+	switch {
+	case i == len(src):
+		s.fail(i, "the text ends inside a string")
+	case src[i] == '"':
+		s.pos = i + 1
+		return src[start:i]
+	case src[i] == '\\':
+		return s.escaped(start, i)
+	default:
+		s.fail(i, "control character in a string")
+	}
+	return ""
+}
+
+// plainEnd returns the place of the first quote, backslash or control character of
+// src from i on, and the end of src when there is none.
+func plainEnd(src string, i int) int {
 	const (
 		low  = 0x0101010101010101
 		high = 0x8080808080808080
 	)
-	src := s.src
-	start := s.pos + 1
-	i := start
-	// Eight bytes at a time, as long as none of them is a quote, a backslash or
-	// a control character.
+	// Eight bytes at a time, as long as none of them is what is looked for.
 	for ; i+8 <= len(src); i += 8 {
 		b := src[i : i+8]
 		// The compiler makes one load of this.
@@ -322,24 +338,15 @@ func (s *Scanner) text() string {
 		quote, backslash := x^'"'*low, x^'\\'*low
 		marks := ((quote-low)&^quote | (backslash-low)&^backslash | (x-' '*low)&^x) & high
 		if marks != 0 {
-			i += bits.TrailingZeros64(marks) / 8
-			break
+			return i + bits.TrailingZeros64(marks)/8
 		}
 	}
 	for ; i < len(src); i++ {
-		switch c := src[i]; {
-		case c == '"':
-			s.pos = i + 1
-			return src[start:i]
-		case c == '\\':
-			return s.escaped(start, i)
-		case c < ' ':
-			s.fail(i, "control character in a string")
-			return ""
+		if c := src[i]; c == '"' || c == '\\' || c < ' ' {
+			break
 		}
 	}
-	s.fail(len(src), "the text ends inside a string")
-	return ""
+	return i
 }
 
 // escaped goes on with text from the first backslash.
@@ -381,6 +388,50 @@ func (s *Scanner) Num() string {
 	}
 	s.pos = start + n
 	return s.src[start:s.pos]
+}
+
+// SkipNumbers consumes an object all of whose members are numbers, and does not
+// look for repeated names: Name and Num for each of them, of which the usual ones,
+// without spaces and escapes, are read over in one go.
+func (s *Scanner) SkipNumbers() {
+	s.Object()
+	for {
+		s.skipPlainNumbers()
+		if _, ok := s.Name(); !ok {
+			return
+		}
+		s.Num()
+	}
+}
+
+// skipPlainNumbers moves over members that are numbers and stops before the first
+// that is anything but usual.
+func (s *Scanner) skipPlainNumbers() {
+	if s.err != nil {
+		return
+	}
+	src := s.src
+	for i := s.pos; ; s.pos, s.first = i, false {
+		if !s.first {
+			if i >= len(src) || src[i] != ',' {
+				return
+			}
+			i++
+		}
+		if i >= len(src) || src[i] != '"' {
+			return
+		}
+		i = plainEnd(src, i+1)
+		if i+1 >= len(src) || src[i] != '"' || src[i+1] != ':' {
+			return
+		}
+		i += len(`":`)
+		n := numberLen(src[i:])
+		if n == 0 {
+			return
+		}
+		i += n
+	}
 }
 
 // numberLen returns the length of the JSON number that src begins with, 0 when

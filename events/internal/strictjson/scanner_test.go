@@ -182,6 +182,45 @@ func TestExpect(t *testing.T) {
 	}
 }
 
+// skipNumbers is SkipNumbers one member at a time.
+func skipNumbers(s *Scanner) {
+	s.Object()
+	for {
+		if _, ok := s.Name(); !ok {
+			return
+		}
+		s.Num()
+	}
+}
+
+// checkSkipNumbers holds SkipNumbers to ending where skipNumbers does, with the
+// same error.
+func checkSkipNumbers(t *testing.T, text string) {
+	t.Helper()
+	var want, got Scanner
+	want.Reset(text, depth)
+	skipNumbers(&want)
+	got.Reset(text, depth)
+	got.SkipNumbers()
+	if diff := cmp.Diff(want.Err(), got.Err()); diff != "" {
+		t.Errorf("%q: errors differ (-one by one +SkipNumbers):\n%s", text, diff)
+	}
+	if want.Err() == nil && (got.pos != want.pos || got.depth != want.depth || got.first != want.first) {
+		t.Errorf("%q: SkipNumbers ends at %d in depth %d, one by one at %d in depth %d", text, got.pos, got.depth, want.pos, want.depth)
+	}
+}
+
+func TestSkipNumbers(t *testing.T) {
+	for _, text := range []string{
+		`{}`, `{"a":1}`, `{"a":1,"b":-2.5e3,"c":0}`, `{"a":1,"a":2}`, `{ "a" : 1 , "b":2 }x`, `{"a":1, "b":2,"c":3}`,
+		`{"a name of more than eight bytes":1,"":2}`, `{"\u0061":1,"b":2}`, `{"a":1,"b":"2"}`, `{"a":1,"b":{}}`, `{"a":1,"b":null,"c":1}`,
+		`{"a":01}`, `{"a":1.}`, `{"a":1e}`, `{"a":-}`, `{"a":1`, `{"a":1,`, `{"a":1,"`, `{"a":1,"b`, `{"a":1,"b"`, `{"a":1,"b":`,
+		`{"a":1,}`, `{,"a":1}`, `{"a":1"b":2}`, `{"a":1 "b":2}`, "{\"a\x01\":1}", "{\"a\":1,\"b\nc\":1}", `[1]`, `1`, ``, `[[[[[[[[{"a":1}`,
+	} {
+		checkSkipNumbers(t, text)
+	}
+}
+
 func TestNames(t *testing.T) {
 	var names Names
 	for round := range 2 {
@@ -197,16 +236,18 @@ func TestNames(t *testing.T) {
 //
 //   - nothing panics, and the scanner ends;
 //   - the scanner accepts it exactly when jsontext does, apart from the depth;
-//   - what it accepts, encoding/json accepts, and reads the same values.
+//   - what it accepts, encoding/json accepts, and reads the same values;
+//   - SkipNumbers ends where reading one number after the other does.
 func FuzzScanner(f *testing.F) {
 	for _, seed := range []string{
 		`{"a":[1,-2.50,3e+8,true,false,null,"x\u00e9\n\ud83d\ude00"],"b":{"":{}}}`,
 		"[]", `"\\\""`, "0", "-0.0e-0", " [ 1 , 2 ] ", "\"12345678\x1f\"", `"12345678\`, "[[[[[[[[[", `{"a":1,"\u0061":1}`,
-		"\"\u2028\u007f\u0080\"", `"\ud800\udc00\ud800"`, "1e999", "[1 ]x",
+		"\"\u2028\u007f\u0080\"", `"\ud800\udc00\ud800"`, "1e999", "[1 ]x", `{"a":1,"bcdefghijk":-2.5,"c":0e1}`,
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		checkSkipNumbers(t, text)
 		var s Scanner
 		s.Reset(text, depth)
 		s.Skip()
