@@ -371,6 +371,7 @@ func readPlain(rec *kgo.Record, e *events.Event, m Mapping) {
 	partition := strconv.AppendInt(digits[0][:0], int64(rec.Partition), 10)
 	offset := strconv.AppendInt(digits[1][:0], rec.Offset, 10)
 
+	set := extensionSet{list: e.Extensions[:0]}
 	*e = events.Event{Type: events.TypePlain, Data: rec.Value, Time: rec.Timestamp.UTC()}
 	if rec.Timestamp.IsZero() {
 		e.Time = time.Unix(0, 0).UTC()
@@ -395,9 +396,10 @@ func readPlain(rec *kgo.Record, e *events.Event, m Mapping) {
 	}
 	e.Source = all.String()[start:]
 
-	var set extensionSet
 	if len(rec.Key) > 0 {
-		set.list = make([]events.Extension, 0, 1+len(rec.Headers))
+		if set.list == nil {
+			set.list = make([]events.Extension, 0, 1+len(rec.Headers))
+		}
 		e.Key = m.KeyType.text(rec.Key)
 		set.put("key", e.Key)
 	}
@@ -416,7 +418,9 @@ func readPlain(rec *kgo.Record, e *events.Event, m Mapping) {
 		name := all.String()[start:]
 		set.put(name, text(h.Value))
 	}
-	e.Extensions = set.list
+	if len(set.list) > 0 {
+		e.Extensions = set.list
+	}
 }
 
 // writeFolded writes the letters and digits of name, in lower case.

@@ -72,12 +72,14 @@ type enrich struct {
 	duplicates *duplicates
 	homeKey    []byte // scratch
 	arena      events.Arena
-	enriched   events.Event // scratch
+	out        events.Enriched // scratch
+	enriched   events.Event    // scratch
 }
 
 // Step implements step.Function.
 func (f *enrich) Step(tx step.Tx, e *events.Event) error {
-	var out events.Enriched
+	out := &f.out
+	*out = events.Enriched{}
 	if err := events.ParseTransaction(e.Data, &out.Transaction); err != nil {
 		return err
 	}
@@ -111,9 +113,9 @@ func (f *enrich) Step(tx step.Tx, e *events.Event) error {
 		out.DistanceKm = settle(tx, f.homeKey, place)
 	}
 	f.arena.Reset()
-	f.enriched = f.arena.NewEnriched(&out)
+	f.enriched = f.arena.NewEnriched(out)
 	tx.Emit(events.TopicEnriched, &f.enriched)
-	f.observer.Enriched(&out)
+	f.observer.Enriched(out)
 	return nil
 }
 

@@ -1,6 +1,9 @@
 package enrich
 
-import "crypto/sha256"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+)
 
 // identity is a transaction id in 16 bytes: the bytes of a UUID, of any other id
 // the first half of its SHA-256. Ids come from outside, so a hash for which
@@ -23,30 +26,10 @@ func parseUUID(text string) (id identity, ok bool) {
 	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
 		return id, false
 	}
-	at := 0
-	for i := 0; i < len(text); i += 2 {
-		if i == 8 || i == 13 || i == 18 || i == 23 {
-			i++
-		}
-		high, low := hexValue(text[i]), hexValue(text[i+1])
-		if high|low > 15 {
+	for i, part := range [...]string{text[:8], text[9:13], text[14:18], text[19:23], text[24:]} {
+		if _, err := hex.Decode(id[[...]int{0, 4, 6, 8, 10}[i]:], []byte(part)); err != nil {
 			return id, false
 		}
-		id[at] = high<<4 | low
-		at++
 	}
 	return id, true
-}
-
-// hexValue is the value of a hexadecimal digit, 255 for any other byte.
-func hexValue(c byte) byte {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0'
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10
-	}
-	return 255
 }
