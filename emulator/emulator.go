@@ -16,7 +16,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/plugin/kslog"
 
 	"datasurge/emulator/account"
 	"datasurge/emulator/broker"
@@ -211,7 +210,7 @@ func (e *emulator) checkServices(set *knative.Set) error {
 // startKafka opens the embedded broker, or reaches the one that was given.
 func (e *emulator) startKafka(ctx context.Context) error {
 	e.kafka = []kgo.Opt{
-		kgo.WithLogger(kslog.New(slog.New(quiet{e.log.Handler()}))),
+		kgo.WithLogger(functions.KafkaLogger(e.log)),
 		kgo.DisableClientMetrics(),
 	}
 	if len(e.config.brokers) == 0 {
@@ -526,10 +525,3 @@ func (e *emulator) shownTopics() []string {
 	set, _, _ := e.running()
 	return slices.DeleteFunc(topics(set), func(name string) bool { return strings.HasSuffix(name, changelogSuffix) })
 }
-
-// quiet lets a Kafka client's warnings through, and nothing below.
-type quiet struct{ slog.Handler }
-
-func (q quiet) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
-func (q quiet) WithAttrs(a []slog.Attr) slog.Handler             { return quiet{q.Handler.WithAttrs(a)} }
-func (q quiet) WithGroup(name string) slog.Handler               { return quiet{q.Handler.WithGroup(name)} }

@@ -11,7 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
-	"github.com/twmb/franz-go/plugin/kslog"
 )
 
 // KafkaOptions returns what connects a client to the configured Kafka.
@@ -19,7 +18,7 @@ func KafkaOptions(c *Config, log *slog.Logger) ([]kgo.Opt, error) {
 	options := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.SoftwareNameAndVersion("datasurge", clientVersion(version())),
-		kgo.WithLogger(kslog.New(quieter(log))),
+		kgo.WithLogger(KafkaLogger(log)),
 	}
 	if c.TLS.Enabled {
 		config, err := tlsConfig(&c.TLS)
