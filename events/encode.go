@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"datasurge/events/internal/strictjson"
 )
 
 // An object is appended with appendField for each field, which puts a comma
@@ -76,10 +78,7 @@ func isPlain(s string) bool {
 	)
 	// Eight bytes at a time, as long as none of them can be another character.
 	for ; len(s) >= 8; s = s[8:] {
-		b := s[:8]
-		// The compiler makes one load of this.
-		x := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		x := strictjson.Word(s)
 		// What is taken from a smaller byte is borrowed from its high bit; 0x7f
 		// and one is 0x80. A borrow or a carry may mark the byte above too.
 		quote, backslash := x^'"'*low, x^'\\'*low

@@ -300,6 +300,14 @@ func (s *Scanner) Str() string {
 	return ""
 }
 
+// Word is the first eight bytes of s as a number, the first byte the lowest. The
+// compiler makes one load of it.
+func Word(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
 // text consumes the string that begins at pos.
 func (s *Scanner) text() string {
 	src := s.src
@@ -328,10 +336,7 @@ func plainEnd(src string, i int) int {
 	)
 	// Eight bytes at a time, as long as none of them is what is looked for.
 	for ; i+8 <= len(src); i += 8 {
-		b := src[i : i+8]
-		// The compiler makes one load of this.
-		x := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		x := Word(src[i : i+8])
 		// A byte that is zero borrows from its high bit when one is taken off,
 		// and one below a space when a space is. A borrow may also mark the
 		// byte above a marked one, so only the lowest mark counts.
