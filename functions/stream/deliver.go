@@ -37,6 +37,11 @@ func (e *Engine) Place(ev *events.Event) Place {
 	return place
 }
 
+// enoughWaiting deliveries make a commit worth its cost: it need not wait for more.
+// A KafkaSource has at most 99 events under way, a quarter of them in each of four
+// partitions.
+const enoughWaiting = 16
+
 // Deliver steps ev in the task that place names and returns when it is
 // committed. An event that was committed before is not stepped again, and nil is
 // returned.
@@ -58,6 +63,12 @@ func (e *Engine) Deliver(ctx context.Context, place Place, ev *events.Event) err
 	d := &delivery{event: ev, topic: place.topic, offset: place.offset, answer: make(chan error, 1)}
 	select {
 	case t.inbox <- d:
+		if len(t.inbox) == enoughWaiting {
+			select {
+			case t.enough <- struct{}{}:
+			default:
+			}
+		}
 	default:
 		return ErrBusy
 	}

@@ -30,6 +30,11 @@ type Options struct {
 	// CommitInterval is the longest time that processed events wait for their
 	// commit under transport kafka. Default 100 ms.
 	CommitInterval time.Duration
+	// CommitPause is the shortest time between two commits under transport http,
+	// unless so many events wait that it is not worth it. An event that comes after
+	// a while is committed at once; those that come in the pause share the next
+	// commit, and are stepped in the order of their offsets. Default 40 ms.
+	CommitPause time.Duration
 	// CommitEvents bounds the events in one commit. Default 4,000: enough to
 	// spread the cost of a commit, and what is on its way stays in the CPU's
 	// caches.
@@ -75,6 +80,7 @@ func (o *Options) fill() error {
 		}
 	}
 	setDefault(&o.CommitInterval, 100*time.Millisecond)
+	setDefault(&o.CommitPause, 40*time.Millisecond)
 	setDefault(&o.CommitEvents, 4_000)
 	setDefault(&o.Waiting, 1_000)
 	setDefault(&o.Definition.TickEvery, time.Second)

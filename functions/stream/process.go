@@ -85,14 +85,25 @@ func (s *session) process(ctx context.Context) error {
 	defer ticker.Stop()
 	due := time.NewTimer(time.Hour)
 	defer due.Stop()
+	rested := time.NewTimer(time.Hour)
+	defer rested.Stop()
 	s.probe = newProbe(ctx)
 	for {
+		inbox := s.inbox
+		if rest := time.Until(s.rest); rest > 0 {
+			inbox = nil
+			rested.Reset(rest)
+		}
 		var err error
 		select {
 		case fetches := <-fetched:
 			err = s.consume(ctx, fetches)
-		case d := <-s.inbox:
+		case d := <-inbox:
+			s.rest = time.Now().Add(s.options.CommitPause)
 			err = s.deliver(ctx, d)
+		case <-s.enough:
+			s.rest = time.Time{}
+		case <-rested.C:
 		case <-ticker.C:
 			err = s.tick(ctx, false)
 		case <-due.C:
@@ -273,6 +284,10 @@ func eventAttributes(e *events.Event, t Trace, more ...any) []any {
 // deliver steps d and everything else that waits, in the order of offsets.
 func (s *session) deliver(ctx context.Context, d *delivery) error {
 	s.work()
+	select {
+	case <-s.enough:
+	default:
+	}
 	batch := []*delivery{d}
 	for len(batch) < s.options.CommitEvents {
 		select {

@@ -40,6 +40,7 @@ type session struct {
 	events     int           // events in the commit under way
 	committing bool          // it is being committed
 	since      time.Time     // when the first of them was stepped
+	rest       time.Time     // when deliveries are looked at again
 	blocks     [][]byte      // keys of blocks to delete
 	tally      tally         // what the commit under way does
 	written    time.Time     // timestamp of records, zero for the time when they are produced

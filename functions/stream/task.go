@@ -22,6 +22,7 @@ type task struct {
 	log    *slog.Logger
 
 	inbox    chan *delivery
+	enough   chan struct{} // enoughWaiting are in the inbox
 	settle   chan *settlement
 	ready    atomic.Bool
 	sessions atomic.Int64 // how often the partition was taken over
@@ -72,6 +73,7 @@ func newTask(e *Engine, number int) *task {
 		engine: e, number: number,
 		log:    e.options.Logger.With(slog.String("function", e.options.Definition.Name), slog.Int("partition", number)),
 		inbox:  make(chan *delivery, e.options.Waiting),
+		enough: make(chan struct{}, 1),
 		settle: make(chan *settlement),
 		stop:   make(chan struct{}),
 		ended:  make(chan struct{}),

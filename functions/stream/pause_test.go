@@ -1,0 +1,70 @@
+package stream
+
+import (
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"datasurge/functions/stream/kafkatest"
+)
+
+// TestCommitPause: an event by itself does not wait for others; those of the pause
+// after it do, and share a commit, unless enough wait.
+func TestCommitPause(t *testing.T) {
+	const pause = time.Hour
+	fakeTime(t, func(t *testing.T, b kafkatest.Backend) {
+		tb := newTestbed(t, b, 1)
+		var commits commitCounter
+		e := tb.start(func(o *Options) { o.Consume, o.CommitPause, o.Observer = false, pause, &commits })
+		tb.ready(e)
+		deliver := func(from, to int) (took time.Duration, inCommits int) {
+			before, began := commits.count(), time.Now()
+			var all sync.WaitGroup
+			for i := from; i < to; i++ {
+				all.Go(func() {
+					ev := numbered{id: strconv.Itoa(i), key: "k", n: 1, at: began}.event()
+					if err := e.Deliver(t.Context(), e.Place(ev), ev); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			return time.Since(began), commits.count() - before
+		}
+		if took, _ := deliver(0, 1); took > time.Minute {
+			t.Errorf("the first event took %v", took)
+		}
+		if took, n := deliver(1, enoughWaiting); took < pause-time.Minute || took > pause+time.Minute || n != 1 {
+			t.Errorf("%d events took %v and %d commits, want a pause of %v and 1", enoughWaiting-1, took, n, pause)
+		}
+		if took, _ := deliver(enoughWaiting, 2*enoughWaiting); took > time.Minute {
+			t.Errorf("%d events took %v, want no pause", enoughWaiting, took)
+		}
+		time.Sleep(pause)
+		if took, _ := deliver(100, 101); took > time.Minute {
+			t.Errorf("after a pause an event took %v", took)
+		}
+	})
+}
+
+// commitCounter counts the commits that have events.
+type commitCounter struct {
+	nopObserver
+	mu sync.Mutex
+	n  int
+}
+
+func (c *commitCounter) Committed(_ string, commit *Commit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(commit.Events) > 0 {
+		c.n++
+	}
+}
+
+func (c *commitCounter) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}
