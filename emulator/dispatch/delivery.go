@@ -144,10 +144,9 @@ func (d *Deliverer) exchange(ctx context.Context, method string, address *url.UR
 	}
 	// The answer is read to its end, so that the connection can be used again,
 	// but not for ever. One that breaks off is no answer.
-	if resp.ContentLength != 0 {
-		o.body, err = io.ReadAll(io.LimitReader(resp.Body, keep))
-	}
-	if err == nil {
+	if resp.ContentLength == 0 {
+		_, err = resp.Body.Read(make([]byte, 1))
+	} else if o.body, err = io.ReadAll(io.LimitReader(resp.Body, keep)); err == nil {
 		_, err = io.CopyN(io.Discard, resp.Body, maxAnswer)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
