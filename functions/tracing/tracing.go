@@ -12,7 +12,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -51,7 +51,11 @@ type Tracer struct {
 // say, over HTTP. Call it when Enabled. The spans of a collector that is away are
 // dropped.
 func Open(ctx context.Context, function, version string) (*Tracer, error) {
-	exporter, err := otlptracehttp.New(ctx)
+	client, err := newUploader()
+	if err != nil {
+		return nil, err
+	}
+	exporter, err := otlptrace.New(ctx, client)
 	if err != nil {
 		return nil, fmt.Errorf("export of traces: %w", err)
 	}
