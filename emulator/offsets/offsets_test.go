@@ -52,6 +52,7 @@ func TestNoTopic(t *testing.T) {
 	b := kafkatest.Brokers(t)
 	there, absent := b.Name(t, "there"), b.Name(t, "absent")
 	b.CreateTopic(t, there, 1, nil)
+	b.Produce(t, there, &kgo.Record{Value: []byte("v")}) // waits until the topic is known, which a Kafka takes a moment for
 	admin := kadm.NewClient(b.Client(t))
 	after := func(ctx context.Context, admin *kadm.Client, topics ...string) (Offsets, error) {
 		return After(ctx, admin, time.UnixMilli(0), topics...)
