@@ -56,8 +56,10 @@ func (r *reader) each(ctx context.Context, topics []string, since time.Time, tak
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	begins, err := offsets.Begins(ctx, admin, topics...)
-	if err == nil && !since.IsZero() {
+	var begins offsets.Offsets
+	if since.IsZero() {
+		begins, err = offsets.Begins(ctx, admin, topics...)
+	} else {
 		begins, err = offsets.After(ctx, admin, since, topics...)
 	}
 	if err != nil {
