@@ -4,13 +4,14 @@
 
 Printed are a line per package, the output of what failed, and every skipped test
 with its reason, so that nothing is left out unseen. One line "passed failed
-skipped" is appended to the file COUNTS, and the end of what each failed test said
-to the file FAILURES. The exit code is 1 if anything failed; with --complete also
+skipped" is appended to the file COUNTS, and what each failed test said first and
+last to the file FAILURES. The exit code is 1 if anything failed; with --complete also
 if a test was LEFT OUT, which is what tests say that lack something they need.
 """
 
 import collections
 import json
+import re
 import sys
 
 
@@ -61,7 +62,10 @@ def main():
     with open(failures_path, "a", encoding="utf-8") as f:
         for package, test, lines in failures:
             print(f"{package}.{test}:", file=f)
-            for line in lines[-15:]:
+            # What was wrong is said first, then the logs of those that took part.
+            messages = [i for i, line in enumerate(lines) if re.match(r"\s+\w+\.go:\d+: ", line)]
+            last = len(lines) - 10
+            for line in [lines[i] for i in messages[:10] if i < last] + lines[max(last, 0) :]:
                 print("    " + line.rstrip()[:400], file=f)
     sys.exit(1 if broken or counts["fail"] or (complete and left_out) else 0)
 

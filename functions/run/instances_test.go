@@ -204,7 +204,7 @@ func (p *pipeline) produceEnriched(run string, count int) {
 func (p *pipeline) placed(topic, run string) []*events.Event {
 	p.t.Helper()
 	var list []*events.Event
-	for _, rec := range p.ReadCommitted(p.t, topic) {
+	for _, rec := range p.ReadDecided(p.t, topic) {
 		e := &events.Event{}
 		if err := kafkarecord.Read(rec, e, kafkarecord.Mapping{Place: true}); err != nil {
 			p.t.Fatal(err)

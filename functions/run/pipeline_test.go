@@ -172,7 +172,7 @@ func (p *pipeline) stop() {
 func (p *pipeline) read(topic string) []events.Event {
 	p.t.Helper()
 	var list []events.Event
-	for _, rec := range p.ReadCommitted(p.t, topic) {
+	for _, rec := range p.ReadDecided(p.t, topic) {
 		var e events.Event
 		if err := kafkarecord.Read(rec, &e, kafkarecord.Mapping{}); err != nil {
 			p.t.Fatal(err)

@@ -153,7 +153,7 @@ func checkEveryTransactionArrives(t *testing.T, cluster *kafkatest.Cluster) {
 		}
 	}
 	for _, topic := range []string{events.TopicDeadLetters, events.TopicLate} {
-		if n := len(cluster.ReadCommitted(t, topic)); n > 0 {
+		if n := len(cluster.ReadDecided(t, topic)); n > 0 {
 			t.Errorf("%s has %d records", topic, n)
 		}
 	}
@@ -164,7 +164,7 @@ func checkEveryTransactionArrives(t *testing.T, cluster *kafkatest.Cluster) {
 func transactions(t *testing.T, cluster *kafkatest.Cluster, topic, eventType string) map[string]int {
 	t.Helper()
 	count := map[string]int{}
-	for _, rec := range cluster.ReadCommitted(t, topic) {
+	for _, rec := range cluster.ReadDecided(t, topic) {
 		for _, h := range rec.Headers {
 			if h.Key == "ce_type" && string(h.Value) == eventType {
 				var transaction struct {

@@ -32,20 +32,26 @@ func (b Backend) Produce(t testing.TB, topic string, records ...*kgo.Record) {
 	}
 }
 
-// ReadCommitted returns what a reader with read_committed sees of topic: every
+// ReadCommitted reads topic as a read_committed consumer does and returns every
 // record from the start of each partition to its last stable offset, as both
-// are when it is called, ordered by partition and offset. A transaction whose
-// end was answered before the call is seen, one that is still open is not waited
-// for.
+// are when it is called, ordered by partition and offset. A transaction that is
+// open is not waited for, and hides what others committed behind its first record
+// in a partition.
 //
 // It does not guess when all has been read. An end offset that no record ever
 // has, because the log ends in a marker, in aborted records, or in some that
 // were compacted away, is reached like any other.
 func (b Backend) ReadCommitted(t testing.TB, topic string) []*kgo.Record {
 	t.Helper()
-	return b.read(t, topic, func(r *reader) bool { return r.reachedEnd() }, func(r *reader) string {
-		return fmt.Sprintf("reached offsets %v of %v", r.next, r.end)
-	})
+	return b.read(t, topic, (*kadm.Client).ListCommittedOffsets, (*reader).reachedEnd, (*reader).position)
+}
+
+// ReadDecided is [Backend.ReadCommitted] after the end of all transactions that
+// had written to topic when it was called: whatever was committed before is seen,
+// also while others write. It fails the test when one stays open for a minute.
+func (b Backend) ReadDecided(t testing.TB, topic string) []*kgo.Record {
+	t.Helper()
+	return b.read(t, topic, (*kadm.Client).ListEndOffsets, (*reader).reachedEnd, (*reader).position)
 }
 
 // AwaitCommitted reads topic like [Backend.ReadCommitted], but goes on until it
@@ -53,14 +59,18 @@ func (b Backend) ReadCommitted(t testing.TB, topic string) []*kgo.Record {
 // It may return more than n, if more are there.
 func (b Backend) AwaitCommitted(t testing.TB, topic string, n int) []*kgo.Record {
 	t.Helper()
-	return b.read(t, topic, func(r *reader) bool { return len(r.records) >= n }, func(r *reader) string {
+	return b.read(t, topic, (*kadm.Client).ListCommittedOffsets, func(r *reader) bool { return len(r.records) >= n }, func(r *reader) string {
 		return fmt.Sprintf("got %d committed records, want %d", len(r.records), n)
 	})
 }
 
-// read reads topic from its start until done. When patience is at an end it
-// fails the test and says how far it came, by the words of progress.
-func (b Backend) read(t testing.TB, topic string, done func(*reader) bool, progress func(*reader) string) []*kgo.Record {
+// listOffsets lists an offset of each partition of topics.
+type listOffsets func(*kadm.Client, context.Context, ...string) (kadm.ListedOffsets, error)
+
+// read reads topic from its start until done; ends is where its partitions end for
+// the reader. When patience is at an end it fails the test and says how far it
+// came, by the words of progress.
+func (b Backend) read(t testing.TB, topic string, ends listOffsets, done func(*reader) bool, progress func(*reader) string) []*kgo.Record {
 	t.Helper()
 	adm, closeAdmin := b.admin(t)
 	defer closeAdmin()
@@ -76,7 +86,7 @@ func (b Backend) read(t testing.TB, topic string, done func(*reader) bool, progr
 	for started := false; ; {
 		var err error
 		if !started {
-			err = r.start(ctx)
+			err = r.start(ctx, ends)
 			started = err == nil
 		}
 		for err == nil && !done(r) {
@@ -113,12 +123,12 @@ type reader struct {
 	id      [16]byte          // the topic's id, which newer fetch requests go by
 	leaders map[int32][]int32 // broker to the partitions that it leads
 	next    map[int32]int64   // partition to the offset to read next
-	end     map[int32]int64   // partition to its last stable offset at the start
+	end     map[int32]int64   // partition to where it ended at the start
 	records []*kgo.Record
 }
 
 // start notes where each partition begins and ends.
-func (r *reader) start(ctx context.Context) error {
+func (r *reader) start(ctx context.Context, list listOffsets) error {
 	if err := r.settle(ctx); err != nil {
 		return fmt.Errorf("wait for transactions that are ending: %w", err)
 	}
@@ -129,9 +139,9 @@ func (r *reader) start(ctx context.Context) error {
 	if err = errors.Join(err, starts.Error()); err != nil {
 		return fmt.Errorf("list start offsets: %w", err)
 	}
-	ends, err := r.adm.ListCommittedOffsets(ctx, r.topic)
+	ends, err := list(r.adm, ctx, r.topic)
 	if err = errors.Join(err, ends.Error()); err != nil {
-		return fmt.Errorf("list last stable offsets: %w", err)
+		return fmt.Errorf("list end offsets: %w", err)
 	}
 	r.next, r.end = map[int32]int64{}, map[int32]int64{}
 	starts.Each(func(o kadm.ListedOffset) { r.next[o.Partition] = o.Offset })
@@ -192,6 +202,8 @@ func (r *reader) findLeaders(ctx context.Context) error {
 	}
 	return nil
 }
+
+func (r *reader) position() string { return fmt.Sprintf("reached offsets %v of %v", r.next, r.end) }
 
 func (r *reader) reachedEnd() bool {
 	for p, end := range r.end {

@@ -89,8 +89,15 @@ func TestReadCommittedSeesWhatIsCommittedAndNoMore(t *testing.T) {
 	if diff := cmp.Diff(want, values(b.ReadCommitted(t, topic))); diff != "" {
 		t.Errorf("behind an open transaction (-want +got):\n%s", diff)
 	}
-	one.end(kgo.TryAbort)
+	ended := make(chan error, 1)
+	time.AfterFunc(200*time.Millisecond, func() { ended <- one.EndTransaction(t.Context(), kgo.TryAbort) })
 	want = []string{"0:a", "0:b", "0:f", "1:e"}
+	if diff := cmp.Diff(want, values(b.ReadDecided(t, topic))); diff != "" {
+		t.Errorf("ReadDecided, with an open transaction (-want +got):\n%s", diff)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
 	if diff := cmp.Diff(want, values(b.ReadCommitted(t, topic))); diff != "" {
 		t.Errorf("all is decided (-want +got):\n%s", diff)
 	}
