@@ -127,14 +127,36 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 // readAny reads an event in any mode.
 func readAny(ctx context.Context, header http.Header, body []byte) (events.Event, error) {
 	message := cehttp.NewMessage(header, io.NopCloser(bytes.NewReader(body)))
-	if message.ReadEncoding() == binding.EncodingUnknown || message.ReadEncoding() == binding.EncodingBatch {
+	switch message.ReadEncoding() {
+	case binding.EncodingUnknown:
+		if version := header.Get("Ce-Specversion"); version != "" || header.Get("Ce-Id") != "" {
+			return events.Event{}, wrongVersion(version)
+		}
+		return events.Event{}, errNotCloudEvent
+	case binding.EncodingBatch:
 		return events.Event{}, errNotCloudEvent
 	}
 	parsed, err := binding.ToEvent(ctx, message)
+	if problems, ok := errors.AsType[event.ValidationError](err); ok && problems["specversion"] != nil {
+		var said struct {
+			Version string `json:"specversion"`
+		}
+		_ = json.Unmarshal(body, &said) // one that is no text is none
+		return events.Event{}, wrongVersion(said.Version)
+	}
 	if err != nil {
 		return events.Event{}, &events.InvalidError{Path: "the request", Reason: "is no valid CloudEvent: " + err.Error()}
 	}
 	return events.FromCloudEvent(*parsed)
+}
+
+// wrongVersion says which version of the spec an event should have. "" is none. 0.3,
+// which is taken too, is not what anybody should begin with.
+func wrongVersion(version string) error {
+	if version == "" {
+		return &events.InvalidError{Path: "specversion", Reason: `must be the text "1.0"`}
+	}
+	return &events.InvalidError{Path: "specversion", Reason: fmt.Sprintf(`%.10q is not supported: send "1.0"`, version)}
 }
 
 // adoptTrace gives an event without a trace context that of its request.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -119,6 +120,41 @@ func TestRequestsThatReachNoFunction(t *testing.T) {
 		if response.StatusCode != test.want || len(f.got) > 0 {
 			text, _ := io.ReadAll(response.Body)
 			t.Errorf("%s: status %d, want %d; %d events: %s", name, response.StatusCode, test.want, len(f.got), text)
+		}
+	}
+}
+
+func TestVersionOfTheSpec(t *testing.T) {
+	binary := func(version string) map[string]string {
+		header := maps.Clone(binaryMode)
+		header["ce-specversion"] = version
+		return header
+	}
+	for name, test := range map[string]struct {
+		header map[string]string
+		body   string
+		want   string // "": it is taken
+	}{
+		"binary 0.3":                  {binary("0.3"), `{}`, ""},
+		"binary 2.0":                  {binary("2.0"), `{}`, `specversion "2.0" is not supported: send "1.0"`},
+		"binary, long":                {binary("1234567890123"), `{}`, `specversion "1234567890" is not supported: send "1.0"`},
+		"binary, none":                {binary(""), `{}`, `specversion must be the text "1.0"`},
+		"structured 0.3":              {structuredMode, strings.Replace(structured, "1.0", "0.3", 1), ""},
+		"structured 2.0":              {structuredMode, strings.Replace(structured, "1.0", "2.0", 1), `specversion "2.0" is not supported: send "1.0"`},
+		"structured, none":            {structuredMode, strings.Replace(structured, `"specversion":"1.0",`, "", 1), `specversion must be the text "1.0"`},
+		"structured, a number":        {structuredMode, strings.Replace(structured, `"1.0"`, "1.0", 1), `specversion must be the text "1.0"`},
+		"structured 2.0 and no JSON":  {structuredMode, `{"specversion":"2.0",`, "no valid CloudEvent"},
+		"structured 2.0, ce- headers": {map[string]string{"content-type": "application/cloudevents+json", "ce-specversion": "1.0"}, strings.Replace(structured, "1.0", "2.0", 1), `specversion "2.0"`},
+	} {
+		f := &fake{}
+		response := send(handlerOf(f, nil), http.MethodPost, "/", test.header, test.body)
+		text, _ := io.ReadAll(response.Body)
+		want := http.StatusBadRequest
+		if test.want == "" {
+			want = http.StatusAccepted
+		}
+		if response.StatusCode != want || !strings.Contains(string(text), test.want) {
+			t.Errorf("%s: status %d, want %d; %q, want %q", name, response.StatusCode, want, text, test.want)
 		}
 	}
 }
