@@ -86,6 +86,25 @@ func versionsOf(t *testing.T, b *Book, id string) []string {
 	return list
 }
 
+// TestPrintHistory: the first rule of a file is printed without the file's head.
+func TestPrintHistory(t *testing.T) {
+	withBook(t, func(t *testing.T, _ kafkatest.Backend, b *Book) {
+		have, err := b.Rules(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		versions, err := have.History("large-transaction")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var printed strings.Builder
+		PrintHistory(&printed, versions)
+		if want := "large-transaction version 1, built in, in force\n  id: large-transaction\n"; !strings.HasPrefix(printed.String(), want) {
+			t.Errorf("it begins %.120q, want %q", printed.String(), want)
+		}
+	})
+}
+
 // TestApply: what becomes of rules that are new, changed, the same, of the past,
 // or of the id of another.
 func TestApply(t *testing.T) {

@@ -63,14 +63,22 @@ type Document struct {
 }
 
 // Split divides a YAML file at its "---" lines. Documents of nothing but
-// comments are left out.
+// comments are left out, and so is the comment at the head of the file: one
+// before the first document with a blank line after it.
 func Split(file []byte) []Document {
 	var all []Document
 	first, start, line := 1, 0, 0
 	add := func(end int) {
-		if text := file[start:end]; !isBlank(text) {
-			all = append(all, Document{Line: first, Text: text})
+		text, line := file[start:end], first
+		if isBlank(text) {
+			return
 		}
+		if len(all) == 0 {
+			head := headOf(text)
+			line += bytes.Count(text[:head], []byte("\n"))
+			text = text[head:]
+		}
+		all = append(all, Document{Line: line, Text: text})
 	}
 	for at := 0; at < len(file); {
 		next := len(file)
@@ -86,6 +94,23 @@ func Split(file []byte) []Document {
 	}
 	add(len(file))
 	return all
+}
+
+// headOf returns the length of the head of a file that begins with text: up to the
+// last blank line before what is neither blank nor a comment.
+func headOf(text []byte) int {
+	head, at := 0, 0
+	for line := range bytes.Lines(text) {
+		at += len(line)
+		line = bytes.TrimSpace(line)
+		if len(line) > 0 && line[0] != '#' {
+			break
+		}
+		if len(line) == 0 {
+			head = at
+		}
+	}
+	return head
 }
 
 func isBlank(text []byte) bool {

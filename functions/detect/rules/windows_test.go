@@ -234,13 +234,20 @@ func TestListsInConditions(t *testing.T) {
 }
 
 func TestSplit(t *testing.T) {
-	var got []string
-	for _, d := range Split([]byte("# only a comment\n---\na: 1\n--- \n\n  # nothing\n---\r\nb: |\n  ---\n  text\n---\nc: 3")) {
-		got = append(got, fmt.Sprintf("%d %q", d.Line, d.Text))
-	}
-	want := []string{`3 "a: 1\n"`, `8 "b: |\n  ---\n  text\n"`, `12 "c: 3"`}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+	for file, want := range map[string][]string{
+		"# only a comment\n---\na: 1\n--- \n\n  # nothing\n---\r\nb: |\n  ---\n  text\n---\nc: 3": {`3 "a: 1\n"`, `8 "b: |\n  ---\n  text\n"`, `12 "c: 3"`},
+		"# of the file\r\n \r\n# of a\r\na: 1\r\n\r\nb: 2\n---\n# of c\n\nc: 3":                   {`3 "# of a\r\na: 1\r\n\r\nb: 2\n"`, `8 "# of c\n\nc: 3"`},
+		"# nothing\n---\n# of the file\n\n\na: 1":                                                 {`6 "a: 1"`},
+		"# of a\na: 1":  {`1 "# of a\na: 1"`},
+		"# nothing\n\n": nil,
+	} {
+		var got []string
+		for _, d := range Split([]byte(file)) {
+			got = append(got, fmt.Sprintf("%d %q", d.Line, d.Text))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", file, diff)
+		}
 	}
 }
 
