@@ -84,12 +84,12 @@ func TestChaos(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, fault := range []string{" redeliver ", " latency ", "not delivered", "in place of 202", " kill ", " broker broker: restarted"} {
+	for _, fault := range []string{" redeliver ", " latency ", "not delivered", "in place of 202", " kill ", " broker: restarted, away for "} {
 		if !bytes.Contains(log, []byte(fault)) {
 			t.Errorf("no fault %q in the log", fault)
 		}
 	}
-	for _, line := range []string{"chaos      | kill ", "chaos      | broker "} {
+	for _, line := range []string{"chaos      | kill ", "chaos      | broker: restarted, away for "} {
 		if !strings.Contains(out, line) {
 			t.Errorf("no line %q", line)
 		}

@@ -16,14 +16,17 @@ import (
 type Fault struct {
 	Time   time.Time
 	Kind   string // "redeliver", "kill", "latency", "status" or "broker"
-	Where  string // the source, the function's instance, or "broker"
+	Where  string // the source or the function's instance; "" for the broker, of which there is one
 	Event  string // type and id of the event, when it is about one
 	Detail string
 }
 
 // String is the fault in one line, without its time.
 func (f Fault) String() string {
-	text := f.Kind + " " + f.Where
+	text := f.Kind
+	if f.Where != "" {
+		text += " " + f.Where
+	}
 	if f.Event != "" {
 		text += " " + f.Event
 	}
@@ -191,7 +194,7 @@ func (c *Chaos) restart(ctx context.Context, random *rand.Rand) {
 	start := time.Now()
 	// A restart that has begun is finished, also when all is to end.
 	err := c.cfg.RestartBroker(context.WithoutCancel(ctx), down)
-	f := Fault{Kind: "broker", Where: "broker", Detail: fmt.Sprintf("restarted, away for %v", time.Since(start).Round(time.Millisecond))}
+	f := Fault{Kind: "broker", Detail: fmt.Sprintf("restarted, away for %v", time.Since(start).Round(time.Millisecond))}
 	if err != nil {
 		f.Detail = "could not be started again: " + err.Error()
 	}

@@ -214,6 +214,18 @@ func TestDeliveries(t *testing.T) {
 	})
 }
 
+func TestFaultInALine(t *testing.T) {
+	for want, f := range map[string]Fault{
+		"kill enrich-0":                    {Kind: "kill", Where: "enrich-0"},
+		"broker: restarted, away for 2.1s": {Kind: "broker", Detail: "restarted, away for 2.1s"},
+		"latency default/enrich t 1: 20ms": {Kind: "latency", Where: "default/enrich", Event: "t 1", Detail: "20ms"},
+	} {
+		if got := f.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // TestSeed: the same seed strikes the same events, another seed others.
 func TestSeed(t *testing.T) {
 	events := func(seed uint64) map[string]int {
@@ -304,6 +316,11 @@ func TestKills(t *testing.T) {
 			time.Sleep(time.Minute)
 			if killed < 50 || killed > 110 || len(order) != killed {
 				t.Errorf("%d kills in 100 s, %d in the end", killed, len(order))
+			}
+			for _, f := range r.faults { // nothing records any more
+				if f.Kind == "broker" && !strings.HasPrefix(f.String(), "broker: restarted, away for ") {
+					t.Errorf("a restart is told as %q", f)
+				}
 			}
 			if n := len(restarts); n < 6 || n > 14 {
 				t.Errorf("%d restarts in 100 s", n)
