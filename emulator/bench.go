@@ -61,35 +61,26 @@ func runBench(ctx context.Context, args []string, out *os.File, errs io.Writer) 
 	if err != nil {
 		return err
 	}
+	var report interface{ Print(io.Writer) }
 	if *transport == "http" {
-		report, err := bench.RunHTTP(ctx, bench.HTTPConfig{Transactions: *n, Steady: *steady, Command: []string{exe}, Progress: errs})
-		if ctx.Err() != nil {
-			return errors.New("bench: interrupted")
+		report, err = bench.RunHTTP(ctx, bench.HTTPConfig{Transactions: *n, Steady: *steady, Command: []string{exe}, Progress: errs})
+	} else {
+		open := func(ctx context.Context) (*bench.Kafka, error) { return benchBroker(ctx, set) }
+		if *addrs != "" {
+			open = func(ctx context.Context) (*bench.Kafka, error) { return benchCluster(ctx, set, *addrs) }
 		}
-		if err != nil {
-			return err
-		}
-		return printReport(report, *asJSON, out)
+		debug.SetGCPercent(benchGCPercent)
+		report, err = bench.Run(ctx, bench.Config{
+			Transactions: *n, Open: open, Command: []string{exe}, Env: []string{childEnv + "=1", "GOGC=" + strconv.Itoa(benchGCPercent)}, Progress: errs,
+		})
 	}
-	open := func(ctx context.Context) (*bench.Kafka, error) { return benchBroker(ctx, set) }
-	if *addrs != "" {
-		open = func(ctx context.Context) (*bench.Kafka, error) { return benchCluster(ctx, set, *addrs) }
-	}
-	debug.SetGCPercent(benchGCPercent)
-	report, err := bench.Run(ctx, bench.Config{
-		Transactions: *n, Open: open, Command: []string{exe}, Env: []string{childEnv + "=1", "GOGC=" + strconv.Itoa(benchGCPercent)}, Progress: errs,
-	})
 	if ctx.Err() != nil {
 		return errors.New("bench: interrupted")
 	}
 	if err != nil {
 		return err
 	}
-	return printReport(report, *asJSON, out)
-}
-
-func printReport(report interface{ Print(io.Writer) }, asJSON bool, out io.Writer) error {
-	if asJSON {
+	if *asJSON {
 		return json.NewEncoder(out).Encode(report)
 	}
 	report.Print(out)

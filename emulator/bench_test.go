@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -66,5 +67,18 @@ func TestBenchOnTopicsOfOthers(t *testing.T) {
 	}
 	if n := topics(); n != 1 {
 		t.Errorf("there are %d topics, want the one that was there", n)
+	}
+}
+
+// TestBenchInterrupted: it says so, once, whatever it measures.
+func TestBenchInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, transport := range []string{"kafka", "http"} {
+		var errs strings.Builder
+		status := execute(ctx, []string{"bench", "--transport", transport, "-n", "1"}, output(t), &errs)
+		if status != 1 || strings.Count(errs.String(), "interrupted") != 1 || !strings.HasSuffix(errs.String(), "emulator: bench: interrupted\n") {
+			t.Errorf("%s: exit status %d: %q", transport, status, &errs)
+		}
 	}
 }
