@@ -35,6 +35,9 @@ type display struct {
 
 func newDisplay(e *emulator) *display {
 	d := &display{e: e, stop: make(chan struct{}), last: time.Now()}
+	if !e.screen.Terminal() { // there the status says it
+		e.log.Info("everything is started; Ctrl-C stops it", "http", e.baseURL, "kafka", strings.Join(e.kafkaAddr, ","))
+	}
 	d.done.Go(d.show)
 	return d
 }
@@ -48,9 +51,6 @@ func (d *display) show() {
 	tick := time.NewTicker(drawEvery)
 	defer tick.Stop()
 	line := time.Now()
-	if !d.e.screen.Terminal() { // there the status says it
-		d.e.log.Info("everything is started; Ctrl-C stops it", "http", d.e.baseURL, "kafka", strings.Join(d.e.kafkaAddr, ","))
-	}
 	for {
 		if d.e.screen.Terminal() {
 			d.e.screen.Draw(status.Render(d.snapshot()))

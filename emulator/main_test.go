@@ -492,6 +492,10 @@ func TestDuration(t *testing.T) {
 	if text := content(t, out); !strings.Contains(text, "Ctrl-C stops it") || !strings.Contains(text, "http=http://127.0.0.1:") {
 		t.Errorf("where it is and how to stop it is not said: %s", text)
 	}
+	// What was passed over is said, and not as the first thing.
+	if _, after, _ := strings.Cut(content(t, out), "Ctrl-C stops it"); strings.Count(content(t, out), "passed over") != 1 || !strings.Contains(after, "Kustomization in knative/kustomization.yaml") {
+		t.Errorf("what was passed over is not said, once, after where it is reached: %s", content(t, out))
+	}
 	if took := time.Since(start); took < 500*time.Millisecond || took > 30*time.Second {
 		t.Errorf("it took %v", took)
 	}

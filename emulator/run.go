@@ -156,9 +156,6 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 	}
 	screen := status.NewScreen(out, width)
 	log := slog.New(slog.NewTextHandler(prefixed{screen, "emulator"}, &slog.HandlerOptions{ReplaceAttr: shortTime}))
-	for _, o := range set.Passed {
-		log.Info("passed over", "kind", o.Kind, "file", o.File)
-	}
 	for _, w := range set.Warnings {
 		log.Warn(w.Error())
 	}
@@ -169,6 +166,7 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
+	sayPassed(set.Passed, log)
 	var timeout <-chan time.Time
 	if c.duration > 0 {
 		timer := time.NewTimer(c.duration)
@@ -194,6 +192,19 @@ func run(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 		screen.Line("%s", line)
 	}
 	return errors.Join(err, a.Err())
+}
+
+// sayPassed names the objects that were passed over, once all that a user waits for
+// has been said.
+func sayPassed(objects []*knative.Object, log *slog.Logger) {
+	if len(objects) == 0 {
+		return
+	}
+	var names []string
+	for _, o := range objects {
+		names = append(names, o.Kind+" in "+o.File)
+	}
+	log.Info("passed over, since it is for a cluster", "objects", strings.Join(names, ", "))
 }
 
 // untilStopped follows changes, with --watch, until ctx is done, it times out, or
