@@ -33,8 +33,8 @@ var (
 // Engine runs those tasks of a function that this process owns.
 //
 // Goroutines: one for each task, which owns everything of that task; one that
-// follows the tables; one for the ownership. The mutex guards only the table of
-// tasks.
+// follows the tables; one for the ownership; one that asks whether Kafka is there.
+// The mutex guards only the table of tasks and what they are not ready for.
 type Engine struct {
 	options Options
 	mapping kafkarecord.Mapping
@@ -51,6 +51,7 @@ type Engine struct {
 		count  int // of all tasks of the function; 0 until known
 		loaded bool
 		closed bool
+		away   error         // why Kafka could not be asked last; nil when it answered
 		notify chan struct{} // closed and replaced when a task's state changes
 	}
 }
@@ -75,6 +76,7 @@ func Open(ctx context.Context, options Options) (*Engine, error) {
 		return nil, err
 	}
 	e.mu.count = count
+	e.wg.Go(e.watchReach)
 	loaded := make(chan struct{})
 	e.wg.Go(func() {
 		if err := e.tables.follow(e.ctx, e.options.clientOptions("tables"), loaded); err != nil {
@@ -227,8 +229,9 @@ func (e *Engine) owned() []int {
 	return slices.Sorted(maps.Keys(e.mu.tasks))
 }
 
-// Ready returns nil when every task of this process has been restored, and at
-// least one is assigned, or else what is missing.
+// Ready returns nil when Kafka answers, the tables have been read and every task of
+// this process has been restored, or else what is missing. An instance that has no
+// task is ready.
 func (e *Engine) Ready() error {
 	if err := e.Err(); err != nil {
 		return err
@@ -240,6 +243,8 @@ func (e *Engine) Ready() error {
 		return errors.New("stopping")
 	case !e.mu.loaded:
 		return errors.New("tables are being read")
+	case e.mu.away != nil:
+		return e.mu.away
 	}
 	for n, t := range e.mu.tasks {
 		if !t.ready.Load() {
