@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -17,7 +18,8 @@ import (
 // Ids are collected in chunks: one for each commit and minute of event time that
 // the commit's transactions fall into. So a commit of a live stream writes one
 // record to the changelog however many transactions it holds, and a minute is
-// forgotten by deleting its chunks. The index over all ids is only in memory.
+// forgotten by deleting its chunks. In memory only the index holds ids: a chunk
+// lets go of its own once they are in the changelog.
 //
 // Whether an id counts as known depends on event time alone, not on when Tick
 // got round to deleting its chunk.
@@ -25,7 +27,8 @@ type duplicates struct {
 	horizon time.Duration
 	index   map[identity]minute // the newest minute that holds the id
 	chunks  map[minute][]chunkKey
-	open    map[minute]*chunk // chunks of the commit under way
+	open    map[minute]*chunk // chunks of the commit under way, to which ids are added
+	full    []*chunk          // the others of that commit
 	commit  uint64            // that commit
 	key     []byte            // scratch
 }
@@ -50,7 +53,7 @@ type chunkKey struct {
 	part   uint16
 }
 
-// chunk holds the ids that one commit saw of one minute.
+// chunk holds the ids that one commit saw of one minute, none after that commit.
 type chunk struct {
 	chunkKey
 	ids []identity
@@ -74,11 +77,13 @@ func newDuplicates(horizon time.Duration, state iter.Seq2[[]byte, any]) *duplica
 		}
 		m, at := parseChunkKey(key)
 		d.chunks[m] = append(d.chunks[m], at)
-		for _, id := range value.(*chunk).ids {
+		c := value.(*chunk)
+		for _, id := range c.ids {
 			if known, ok := d.index[id]; !ok || m > known {
 				d.index[id] = m
 			}
 		}
+		c.ids = nil
 	}
 	return d
 }
@@ -102,7 +107,7 @@ func (d *duplicates) remember(tx step.Tx, id identity, ms int64) {
 		return
 	}
 	if commit := tx.Commit(); commit != d.commit {
-		clear(d.open)
+		d.committed()
 		d.commit = commit
 	}
 	c := d.open[m]
@@ -110,6 +115,7 @@ func (d *duplicates) remember(tx step.Tx, id identity, ms int64) {
 		next := &chunk{chunkKey: chunkKey{commit: d.commit}}
 		if c != nil {
 			next.part = c.part + 1
+			d.full = append(d.full, c)
 		}
 		c = next
 		d.open[m] = c
@@ -119,6 +125,19 @@ func (d *duplicates) remember(tx step.Tx, id identity, ms int64) {
 	d.index[id] = m
 	d.key = appendChunkKey(d.key[:0], m, c.chunkKey)
 	tx.Put(d.key, c)
+}
+
+// committed lets go of what the commit under way before held.
+func (d *duplicates) committed() {
+	for _, c := range d.open {
+		c.ids = nil
+	}
+	for _, c := range d.full {
+		c.ids = nil
+	}
+	clear(d.open)
+	clear(d.full)
+	d.full = d.full[:0]
 }
 
 // forget deletes the minutes that the watermark has left behind by the horizon.
@@ -134,15 +153,13 @@ func (d *duplicates) forget(tx step.Tx) {
 	for _, m := range expired {
 		for _, at := range d.chunks[m] {
 			d.key = appendChunkKey(d.key[:0], m, at)
-			for _, id := range tx.Get(d.key).(*chunk).ids {
-				if d.index[id] == m {
-					delete(d.index, id)
-				}
-			}
 			tx.Delete(d.key)
 		}
 		delete(d.chunks, m)
 		delete(d.open, m)
+	}
+	if len(expired) > 0 {
+		maps.DeleteFunc(d.index, func(_ identity, m minute) bool { return d.expired(m, watermark) })
 	}
 }
 

@@ -246,7 +246,7 @@ func TestDuplicatesAgainstReference(t *testing.T) {
 	}
 }
 
-// TestMemory: 600,000 ids, ten minutes at 1,000 a second, stay under 60 MB with
+// TestMemory: 600,000 ids, ten minutes at 1,000 a second, stay under 32 MB with
 // the state that the engine holds, after a long run as after a restart.
 func TestMemory(t *testing.T) {
 	heap := func() uint64 {
@@ -283,7 +283,7 @@ func TestMemory(t *testing.T) {
 	}
 	used := heap() - before - changelog
 	t.Logf("%d ids in %d chunks: %d MB", len(d.index), len(tx.Changelog), used>>20)
-	if used > 60<<20 {
+	if used > 32<<20 {
 		t.Errorf("%d MB", used>>20)
 	}
 	runtime.KeepAlive(d)
