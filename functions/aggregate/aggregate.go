@@ -35,10 +35,12 @@ func Definition(cfg Config) (step.Definition, error) {
 			{Topic: events.TopicAggregates},
 			{Topic: events.TopicRisk},
 		},
-		Settings:  cfg.settings(),
-		Codecs:    codecs(p),
-		TickEvery: tickEvery,
-		New:       func(task step.Task) step.Function { return newFunction(p, bins, task) },
+		Settings: cfg.settings(),
+		Codecs:   codecs(p),
+		// Results wait for the ends of windows.
+		CommitPause: 100 * time.Millisecond,
+		TickEvery:   tickEvery,
+		New:         func(task step.Task) step.Function { return newFunction(p, bins, task) },
 	}, nil
 }
 

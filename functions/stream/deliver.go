@@ -2,9 +2,11 @@ package stream
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"datasurge/events"
+	"datasurge/functions/step"
 )
 
 // Place is where an event belongs: the task, and the offset that a KafkaSource
@@ -37,9 +39,9 @@ func (e *Engine) Place(ev *events.Event) Place {
 	return place
 }
 
-// enoughWaiting deliveries make a commit worth its cost: it need not wait for more.
-// A KafkaSource has at most 99 events under way, a quarter of them in each of four
-// partitions.
+// enoughWaiting deliveries of one topic make a commit worth its cost: it need not
+// wait for more. A KafkaSource has at most 99 events under way, a quarter of them in
+// each of four partitions.
 const enoughWaiting = 16
 
 // Deliver steps ev in the task that place names and returns when it is
@@ -61,15 +63,18 @@ func (e *Engine) Deliver(ctx context.Context, place Place, ev *events.Event) err
 		return ErrUnavailable
 	}
 	d := &delivery{event: ev, topic: place.topic, offset: place.offset, answer: make(chan error, 1)}
+	d.source = &t.waits[slices.IndexFunc(e.options.Definition.Inputs, func(in step.Input) bool { return in.Topic == place.topic })+1]
+	n := d.source.Add(1)
 	select {
 	case t.inbox <- d:
-		if len(t.inbox) == enoughWaiting {
+		if n >= enoughWaiting {
 			select {
 			case t.enough <- struct{}{}:
 			default:
 			}
 		}
 	default:
+		d.source.Add(-1)
 		return ErrBusy
 	}
 	select {

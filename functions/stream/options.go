@@ -30,11 +30,6 @@ type Options struct {
 	// CommitInterval is the longest time that processed events wait for their
 	// commit under transport kafka. Default 100 ms.
 	CommitInterval time.Duration
-	// CommitPause is the shortest time between two commits under transport http,
-	// unless so many events wait that it is not worth it. An event that comes after
-	// a while is committed at once; those that come in the pause share the next
-	// commit, and are stepped in the order of their offsets. Default 40 ms.
-	CommitPause time.Duration
 	// CommitEvents bounds the events in one commit. Default 4,000: enough to
 	// spread the cost of a commit, and what is on its way stays in the CPU's
 	// caches.
@@ -80,9 +75,9 @@ func (o *Options) fill() error {
 		}
 	}
 	setDefault(&o.CommitInterval, 100*time.Millisecond)
-	setDefault(&o.CommitPause, 40*time.Millisecond)
 	setDefault(&o.CommitEvents, 4_000)
 	setDefault(&o.Waiting, 1_000)
+	setDefault(&o.Definition.CommitPause, 50*time.Millisecond)
 	setDefault(&o.Definition.TickEvery, time.Second)
 	setDefault(&o.Definition.TickWithin, 10*time.Second)
 	if o.Limits == (Limits{}) {
@@ -100,15 +95,15 @@ func (o *Options) fill() error {
 	return errors.Join(problems...)
 }
 
-// linger is how long a record waits for others that go to the broker with it. What
-// a function makes of events is on its way while it works on more of them; one
-// without input only waits for the time, and sends all of a commit at once: each
-// batch costs the broker memory and every reader time.
+// linger is how long a record waits for others that go to the broker with it: each
+// batch costs the broker memory and every reader time. Whoever takes pushed events
+// or none sends all of a commit at once. Who reads events itself works on more of
+// them meanwhile, so what it makes of a part of them may be on its way.
 func (o *Options) linger() time.Duration {
-	if len(o.Definition.Inputs) == 0 {
+	if len(o.Definition.Inputs) == 0 || !o.Consume {
 		return o.CommitInterval
 	}
-	return o.CommitInterval / 20
+	return o.CommitInterval / 2
 }
 
 // clientOptions connect a client beside those of the tasks.

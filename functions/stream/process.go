@@ -99,7 +99,7 @@ func (s *session) process(ctx context.Context) error {
 		case fetches := <-fetched:
 			err = s.consume(ctx, fetches)
 		case d := <-inbox:
-			s.rest = time.Now().Add(s.options.CommitPause)
+			s.rest = time.Now().Add(s.options.Definition.CommitPause)
 			err = s.deliver(ctx, d)
 		case <-s.enough:
 			s.rest = time.Time{}
@@ -288,11 +288,11 @@ func (s *session) deliver(ctx context.Context, d *delivery) error {
 	case <-s.enough:
 	default:
 	}
-	batch := []*delivery{d}
+	batch := []*delivery{d.taken()}
 	for len(batch) < s.options.CommitEvents {
 		select {
 		case d := <-s.inbox:
-			batch = append(batch, d)
+			batch = append(batch, d.taken())
 			continue
 		default:
 		}

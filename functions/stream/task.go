@@ -22,7 +22,8 @@ type task struct {
 	log    *slog.Logger
 
 	inbox    chan *delivery
-	enough   chan struct{} // enoughWaiting are in the inbox
+	waits    []atomic.Int64 // how many of each input are in the inbox, first those of no input
+	enough   chan struct{}  // enoughWaiting of one are
 	settle   chan *settlement
 	ready    atomic.Bool
 	sessions atomic.Int64 // how often the partition was taken over
@@ -54,10 +55,17 @@ type poisonKey struct {
 // delivery is one event that waits for the commit that it is part of.
 type delivery struct {
 	event   *events.Event
-	topic   string     // "" when the event does not say
-	offset  int64      // noOffset when it has none
-	answer  chan error // takes one without blocking
+	topic   string        // "" when the event does not say
+	offset  int64         // noOffset when it has none
+	source  *atomic.Int64 // counts those that wait beside it
+	answer  chan error    // takes one without blocking
 	replied bool
+}
+
+// taken is called for what was read from the inbox.
+func (d *delivery) taken() *delivery {
+	d.source.Add(-1)
+	return d
 }
 
 // reply answers d, once; later calls do nothing.
@@ -73,6 +81,7 @@ func newTask(e *Engine, number int) *task {
 		engine: e, number: number,
 		log:    e.options.Logger.With(slog.String("function", e.options.Definition.Name), slog.Int("partition", number)),
 		inbox:  make(chan *delivery, e.options.Waiting),
+		waits:  make([]atomic.Int64, len(e.options.Definition.Inputs)+1),
 		enough: make(chan struct{}, 1),
 		settle: make(chan *settlement),
 		stop:   make(chan struct{}),
@@ -133,7 +142,7 @@ func (t *task) refuseWaiting() {
 	for {
 		select {
 		case d := <-t.inbox:
-			d.reply(ErrUnavailable)
+			d.taken().reply(ErrUnavailable)
 		default:
 			return
 		}
