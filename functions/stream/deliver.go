@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"sync/atomic"
 
 	"datasurge/events"
 	"datasurge/functions/step"
@@ -39,10 +40,31 @@ func (e *Engine) Place(ev *events.Event) Place {
 	return place
 }
 
-// enoughWaiting deliveries of one topic make a commit worth its cost: it need not
+// enoughWaiting deliveries of one source make a commit worth its cost: it need not
 // wait for more. A KafkaSource has at most 99 events under way, a quarter of them in
-// each of four partitions.
+// each of four partitions. Of a source that has more, half of them have to wait.
 const enoughWaiting = 16
+
+// source counts the deliveries to a task that come from one of its inputs.
+type source struct {
+	underway atomic.Int64 // not yet answered
+	waiting  atomic.Int64 // of those, in the inbox
+	enough   atomic.Int64 // so many waiting need not wait for more
+	peak     int64        // the most that were under way lately; the task's alone
+}
+
+// settle adapts enough to what is under way when a batch begins.
+func (s *source) settle() {
+	s.peak = max(s.underway.Load(), s.peak-s.peak/8)
+	s.enough.Store(max(enoughWaiting, s.peak/2))
+}
+
+// source returns the counts of what comes from topic. What comes from no input, as
+// an event by curl does, is counted together.
+func (t *task) source(topic string) *source {
+	inputs := t.engine.options.Definition.Inputs
+	return &t.sources[1+slices.IndexFunc(inputs, func(in step.Input) bool { return in.Topic == topic })]
+}
 
 // Deliver steps ev in the task that place names and returns when it is
 // committed. An event that was committed before is not stepped again, and nil is
@@ -62,19 +84,21 @@ func (e *Engine) Deliver(ctx context.Context, place Place, ev *events.Event) err
 	case !t.ready.Load():
 		return ErrUnavailable
 	}
-	d := &delivery{event: ev, topic: place.topic, offset: place.offset, answer: make(chan error, 1)}
-	d.source = &t.waits[slices.IndexFunc(e.options.Definition.Inputs, func(in step.Input) bool { return in.Topic == place.topic })+1]
-	n := d.source.Add(1)
+	from := t.source(place.topic)
+	d := &delivery{event: ev, topic: place.topic, offset: place.offset, source: from, answer: make(chan error, 1)}
+	from.underway.Add(1)
+	defer from.underway.Add(-1)
+	n := from.waiting.Add(1)
 	select {
 	case t.inbox <- d:
-		if n >= enoughWaiting {
+		if n >= from.enough.Load() {
 			select {
 			case t.enough <- struct{}{}:
 			default:
 			}
 		}
 	default:
-		d.source.Add(-1)
+		from.waiting.Add(-1)
 		return ErrBusy
 	}
 	select {

@@ -51,8 +51,22 @@ func TestCommitPause(t *testing.T) {
 		if took, _ := deliver(200, 200+enoughWaiting, 1); took > time.Minute {
 			t.Errorf("%d events took %v, want no pause", enoughWaiting, took)
 		}
+		// Of a source that has ten times as many under way, half have to wait, and
+		// after a while 16 are enough again.
+		deliver(1000, 1000+10*enoughWaiting, 1)
+		if took, n := deliver(2000, 2000+enoughWaiting, 1); took < pause-time.Minute || n != 1 {
+			t.Errorf("%d events after many took %v and %d commits, want a pause of %v and 1", enoughWaiting, took, n, pause)
+		}
+		for i := 3000; ; i += 100 {
+			if i == 5000 {
+				t.Fatalf("%d events still have to wait", enoughWaiting)
+			}
+			if took, _ := deliver(i, i+enoughWaiting, 1); took < time.Minute {
+				break
+			}
+		}
 		time.Sleep(pause)
-		if took, _ := deliver(300, 301, 1); took > time.Minute {
+		if took, _ := deliver(9000, 9001, 1); took > time.Minute {
 			t.Errorf("after a pause an event took %v", took)
 		}
 	})

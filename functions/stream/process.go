@@ -288,6 +288,9 @@ func (s *session) deliver(ctx context.Context, d *delivery) error {
 	case <-s.enough:
 	default:
 	}
+	for i := range s.sources {
+		s.sources[i].settle()
+	}
 	batch := []*delivery{d.taken()}
 	for len(batch) < s.options.CommitEvents {
 		select {

@@ -22,8 +22,8 @@ type task struct {
 	log    *slog.Logger
 
 	inbox    chan *delivery
-	waits    []atomic.Int64 // how many of each input are in the inbox, first those of no input
-	enough   chan struct{}  // enoughWaiting of one are
+	sources  []source      // of deliveries: none of the inputs, and each of them
+	enough   chan struct{} // of one of them enough wait
 	settle   chan *settlement
 	ready    atomic.Bool
 	sessions atomic.Int64 // how often the partition was taken over
@@ -55,16 +55,16 @@ type poisonKey struct {
 // delivery is one event that waits for the commit that it is part of.
 type delivery struct {
 	event   *events.Event
-	topic   string        // "" when the event does not say
-	offset  int64         // noOffset when it has none
-	source  *atomic.Int64 // counts those that wait beside it
-	answer  chan error    // takes one without blocking
+	topic   string // "" when the event does not say
+	offset  int64  // noOffset when it has none
+	source  *source
+	answer  chan error // takes one without blocking
 	replied bool
 }
 
 // taken is called for what was read from the inbox.
 func (d *delivery) taken() *delivery {
-	d.source.Add(-1)
+	d.source.waiting.Add(-1)
 	return d
 }
 
@@ -79,14 +79,17 @@ func (d *delivery) reply(err error) {
 func newTask(e *Engine, number int) *task {
 	t := &task{
 		engine: e, number: number,
-		log:    e.options.Logger.With(slog.String("function", e.options.Definition.Name), slog.Int("partition", number)),
-		inbox:  make(chan *delivery, e.options.Waiting),
-		waits:  make([]atomic.Int64, len(e.options.Definition.Inputs)+1),
-		enough: make(chan struct{}, 1),
-		settle: make(chan *settlement),
-		stop:   make(chan struct{}),
-		ended:  make(chan struct{}),
-		poison: map[poisonKey]error{},
+		log:     e.options.Logger.With(slog.String("function", e.options.Definition.Name), slog.Int("partition", number)),
+		inbox:   make(chan *delivery, e.options.Waiting),
+		sources: make([]source, 1+len(e.options.Definition.Inputs)),
+		enough:  make(chan struct{}, 1),
+		settle:  make(chan *settlement),
+		stop:    make(chan struct{}),
+		ended:   make(chan struct{}),
+		poison:  map[poisonKey]error{},
+	}
+	for i := range t.sources {
+		t.sources[i].settle()
 	}
 	t.ctx, t.cancel = context.WithCancel(e.ctx)
 	return t
