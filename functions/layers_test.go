@@ -83,7 +83,7 @@ var layers = map[string][]string{
 		"events", "events/kafkarecord", "functions/step", "functions/stream", "functions/generate", "functions/generate/handbook", "functions/enrich",
 		"functions/detect", "functions/detect/rules", "functions/learn", "knative", "knative/topic", "emulator/broker", "emulator/offsets",
 	},
-	"emulator/bench": {"events", "events/kafkarecord", "emulator/datadir"},
+	"emulator/bench": {"events", "events/kafkarecord", "emulator/datadir", "emulator/offsets"},
 	"emulator": {
 		"knative", "events", "events/kafkarecord", "functions/run", "functions/kafkahealth", "functions/window", "emulator/account", "emulator/backtest", "emulator/bench", "emulator/chaos", "emulator/broker", "emulator/datadir", "emulator/dispatch",
 		"emulator/offsets", "emulator/ownership", "emulator/parity", "emulator/ping", "emulator/prometheus", "emulator/rulebook", "emulator/explain", "emulator/sample", "emulator/service", "emulator/sink", "emulator/source", "emulator/status", "emulator/watch", "knative/topic",

@@ -3,13 +3,16 @@ package bench
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"datasurge/emulator/offsets"
 	"datasurge/events"
 	"datasurge/events/kafkarecord"
 )
@@ -71,30 +74,43 @@ func writeInput(ctx context.Context, kafka *Kafka, n int) (map[string]int, error
 	return large, nil
 }
 
-// count reads what came out of the chain. It waits for the last commits: until
-// as many scored transactions as there should be are there, or nothing more
-// comes.
+// count reads what came out of the chain: everything that is there now, as soon as
+// the transactions that wrote it have ended.
 func (ch *Chain) count(ctx context.Context, kafka *Kafka, large map[string]int) error {
-	want := ch.Count
+	topics := []string{events.TopicEnriched, events.TopicScored, events.TopicAnomalies}
 	client, err := kgo.NewClient(append(kafka.Client[:len(kafka.Client):len(kafka.Client)],
-		kgo.ConsumeTopics(events.TopicEnriched, events.TopicScored, events.TopicAnomalies),
+		kgo.ConsumeTopics(topics...), kgo.KeepControlRecords(), // in which a topic may end
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()))...)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	ch.Large = len(large)
-	for {
-		poll, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ends, err := offsets.Written(ctx, kadm.NewClient(client), topics...)
+	if err != nil {
+		return err
+	}
+	for _, partitions := range ends {
+		maps.DeleteFunc(partitions, func(_ int32, end int64) bool { return end == 0 })
+	}
+	for len(ends[events.TopicEnriched])+len(ends[events.TopicScored])+len(ends[events.TopicAnomalies]) > 0 {
+		poll, cancel := context.WithTimeout(ctx, time.Minute)
 		fetches := client.PollRecords(poll, 50_000)
 		cancel()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if fetches.NumRecords() == 0 {
-			break
+		if err := fetches.Err0(); err != nil {
+			return fmt.Errorf("read what came out, to the ends %v: %w", ends, err)
 		}
 		for rec := range fetches.RecordsAll() {
+			end, more := ends[rec.Topic][rec.Partition]
+			if !more {
+				continue
+			}
+			if rec.Offset >= end-1 {
+				delete(ends[rec.Topic], rec.Partition)
+			}
+			if rec.Offset >= end || rec.Attrs.IsControl() {
+				continue
+			}
 			var e events.Event
 			if err := kafkarecord.Read(rec, &e, kafkarecord.Mapping{}); err != nil {
 				return err
@@ -111,9 +127,6 @@ func (ch *Chain) count(ctx context.Context, kafka *Kafka, large map[string]int) 
 					}
 				}
 			}
-		}
-		if ch.Enriched > want || ch.Scored > want {
-			break
 		}
 	}
 	for _, n := range large {

@@ -35,6 +35,13 @@ func Ends(ctx context.Context, admin *kadm.Client, topics ...string) (Offsets, e
 	return collect("end", listed, err)
 }
 
+// Written returns the offsets after the last records that are there, also those of
+// transactions that are open.
+func Written(ctx context.Context, admin *kadm.Client, topics ...string) (Offsets, error) {
+	listed, err := admin.ListEndOffsets(ctx, topics...)
+	return collect("end", listed, err)
+}
+
 func collect(what string, listed kadm.ListedOffsets, err error) (Offsets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the %s of topics: %w", what, err)

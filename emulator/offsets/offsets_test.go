@@ -25,16 +25,24 @@ func TestOffsets(t *testing.T) {
 		records = append(records, &kgo.Record{Value: []byte("v"), Timestamp: at.Add(time.Duration(i) * time.Second)})
 	}
 	b.Produce(t, topic, records...)
+	open := b.Client(t, kgo.TransactionalID(b.Name(t, "open")), kgo.DefaultProduceTopic(topic))
+	if err := open.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := open.ProduceSync(t.Context(), &kgo.Record{Value: []byte("v"), Timestamp: at}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
 	admin := kadm.NewClient(b.Client(t))
 	ctx := t.Context()
 	for name, c := range map[string]struct {
 		find func() (Offsets, error)
 		want int64 // in both partitions together
 	}{
-		"begins": {func() (Offsets, error) { return Begins(ctx, admin, topic) }, 0},
-		"ends":   {func() (Offsets, error) { return Ends(ctx, admin, topic) }, 3},
-		"later":  {func() (Offsets, error) { return After(ctx, admin, at.Add(time.Hour), topic) }, 3},
-		"before": {func() (Offsets, error) { return After(ctx, admin, at.Add(-time.Hour), topic) }, 0},
+		"begins":  {func() (Offsets, error) { return Begins(ctx, admin, topic) }, 0},
+		"ends":    {func() (Offsets, error) { return Ends(ctx, admin, topic) }, 3},
+		"written": {func() (Offsets, error) { return Written(ctx, admin, topic) }, 4},
+		"later":   {func() (Offsets, error) { return After(ctx, admin, at.Add(time.Hour), topic) }, 4},
+		"before":  {func() (Offsets, error) { return After(ctx, admin, at.Add(-time.Hour), topic) }, 0},
 	} {
 		got, err := c.find()
 		if err != nil {
@@ -57,7 +65,7 @@ func TestNoTopic(t *testing.T) {
 	after := func(ctx context.Context, admin *kadm.Client, topics ...string) (Offsets, error) {
 		return After(ctx, admin, time.UnixMilli(0), topics...)
 	}
-	for name, find := range map[string]func(context.Context, *kadm.Client, ...string) (Offsets, error){"begins": Begins, "ends": Ends, "after": after} {
+	for name, find := range map[string]func(context.Context, *kadm.Client, ...string) (Offsets, error){"begins": Begins, "ends": Ends, "written": Written, "after": after} {
 		got, err := find(t.Context(), admin, there, absent)
 		if !errors.Is(err, kerr.UnknownTopicOrPartition) || !strings.Contains(err.Error(), `there is no topic "`+absent+`"`) {
 			t.Errorf("%s: error %v", name, err)
