@@ -218,7 +218,7 @@ func (s *series) find(grain uint8, start, from int64) *part {
 // Tick publishes: there may be very many merchants, and their updates come less
 // often then, rather than the owners spending all their time on them. Those that
 // have waited longest go first.
-const publishBudget = 25
+const publishBudget = 12
 
 // tick publishes what is due, and what the watermark has passed in any case, and
 // forgets parts that nothing can be added to any more.
