@@ -49,7 +49,7 @@ type Delivery struct {
 type Reasons map[string]int64
 
 // Account compares what was added so far.
-func (l *Ledger) Account() Account {
+func (l *ledger) Account() Account {
 	a := l.account
 	a.Topics, a.DeadLetters, a.Late = maps.Clone(a.Topics), maps.Clone(a.DeadLetters), maps.Clone(a.Late)
 	a.Hops = newHops()
@@ -76,7 +76,7 @@ func (a *Account) add(other Account) {
 
 // wrong returns the hashes of at most n transactions with which something is
 // wrong.
-func (l *Ledger) wrong(n int) map[uint64]string {
+func (l *ledger) wrong(n int) map[uint64]string {
 	found := make(map[uint64]string)
 	for hash, e := range l.entries {
 		if len(found) == n {

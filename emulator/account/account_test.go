@@ -124,7 +124,7 @@ func (p *pipeline) options() Options {
 
 // account adds all records in their order.
 func (p *pipeline) account() Account {
-	l := NewLedger(p.options())
+	l := newLedger(p.options())
 	for _, rec := range p.records {
 		l.Add(rec)
 	}
@@ -424,7 +424,7 @@ func TestUntil(t *testing.T) {
 	options := p.options()
 	for end, missing := range map[int64]int64{1: 0, 2: 1} {
 		options.Until = map[string]map[int32]int64{events.TopicTransactions: {0: end}}
-		l := NewLedger(options)
+		l := newLedger(options)
 		for _, rec := range p.records {
 			l.Add(rec)
 		}
@@ -448,7 +448,7 @@ func TestShares(t *testing.T) {
 	var got Account
 	options.shards = 3
 	for options.shard = range options.shards {
-		l := NewLedger(options)
+		l := newLedger(options)
 		for _, rec := range p.records {
 			l.Add(rec)
 		}

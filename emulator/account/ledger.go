@@ -1,7 +1,7 @@
 // Package account compares what went into the pipeline with what came out of it,
 // event by event and hop by hop: is anything lost, is anything there twice?
 //
-// A [Ledger] is handed the records of the topics as a read_committed reader gets
+// A ledger is handed the records of the topics as a read_committed reader gets
 // them, of each partition in their order, and gives an [Account]. It knows no
 // Kafka and no clock: the same records give the same account. [Settle] reads the
 // topics for it and waits until everything is through.
@@ -78,8 +78,8 @@ type Options struct {
 	shard, shards uint64 // of the hashes; shards 0: all
 }
 
-// Ledger takes records and gives the account of them.
-type Ledger struct {
+// ledger takes records and gives the account of them.
+type ledger struct {
 	options Options
 	entries map[uint64]entry
 	windows *windows
@@ -91,9 +91,9 @@ type Ledger struct {
 	key []byte
 }
 
-// NewLedger returns an empty ledger.
-func NewLedger(options Options) *Ledger {
-	return &Ledger{
+// newLedger returns an empty ledger.
+func newLedger(options Options) *ledger {
+	return &ledger{
 		options: options,
 		entries: make(map[uint64]entry),
 		windows: newWindows(&options),
@@ -103,10 +103,10 @@ func NewLedger(options Options) *Ledger {
 
 // first reports whether this is the reading in which everything is counted that
 // is not counted by transaction.
-func (l *Ledger) first() bool { return l.options.shard == 0 }
+func (l *ledger) first() bool { return l.options.shard == 0 }
 
 // Add takes one record. Control records and watermarks are passed over.
-func (l *Ledger) Add(rec *kgo.Record) {
+func (l *ledger) Add(rec *kgo.Record) {
 	if rec.Attrs.IsControl() {
 		return
 	}
@@ -145,7 +145,7 @@ func (l *Ledger) Add(rec *kgo.Record) {
 }
 
 // sent takes a record of financial_transactions.
-func (l *Ledger) sent(rec *kgo.Record, e *events.Event) {
+func (l *ledger) sent(rec *kgo.Record, e *events.Event) {
 	inside := l.inside(rec)
 	generated := e.Source == events.SourceGenerate
 	note := func(n *entry) {
@@ -164,21 +164,21 @@ func (l *Ledger) sent(rec *kgo.Record, e *events.Event) {
 	l.count(t.TransactionID, t.UserID, note)
 }
 
-func (l *Ledger) inside(rec *kgo.Record) bool {
+func (l *ledger) inside(rec *kgo.Record) bool {
 	if l.options.Until == nil {
 		return true
 	}
 	return rec.Offset < l.options.Until[rec.Topic][rec.Partition]
 }
 
-func (l *Ledger) labelled(rec *kgo.Record, e *events.Event) {
+func (l *ledger) labelled(rec *kgo.Record, e *events.Event) {
 	// Labels of others are about transactions that need not be here.
 	if e.Source == events.SourceGenerate && l.inside(rec) {
 		l.count(strings.TrimSuffix(e.ID, "/label"), e.Key, func(n *entry) { inc(&n.labels) })
 	}
 }
 
-func (l *Ledger) enriched(e *events.Event) {
+func (l *ledger) enriched(e *events.Event) {
 	at := int32(e.Time.UnixMilli() / minute)
 	l.count(e.ID, e.Key, func(n *entry) {
 		if n.enriched > 0 {
@@ -197,7 +197,7 @@ func (l *Ledger) enriched(e *events.Event) {
 // minute is the grain in ms in which enrich forgets.
 const minute = 60_000
 
-func (l *Ledger) scored(rec *kgo.Record, e *events.Event) {
+func (l *ledger) scored(rec *kgo.Record, e *events.Event) {
 	var t events.Scored
 	flagged := events.ParseVerdict(e.Data, &t) == nil && t.Flagged
 	l.count(e.ID, e.Key, func(n *entry) {
@@ -212,7 +212,7 @@ func (l *Ledger) scored(rec *kgo.Record, e *events.Event) {
 }
 
 // late takes an event of late_events.
-func (l *Ledger) late(e *events.Event) {
+func (l *ledger) late(e *events.Event) {
 	var late events.Late
 	if events.ParseLate(e.Data, &late) != nil {
 		if l.first() {
@@ -229,7 +229,7 @@ func (l *Ledger) late(e *events.Event) {
 // dead takes an event of dead_letters: a letter of a function, or an event that
 // a KafkaSource could not deliver, with what it knows of the failure in its
 // extensions.
-func (l *Ledger) dead(e *events.Event) {
+func (l *ledger) dead(e *events.Event) {
 	note := func(n *entry, at hop) { inc(&n.dead[at]) }
 	if e.Type == events.TypeDeadLetter {
 		var letter events.DeadLetter
@@ -277,7 +277,7 @@ type place struct {
 
 // refused notes an event that a hop did not take. at is where it stood, when
 // that is known.
-func (l *Ledger) refused(e *events.Event, where hop, at place, note func(*entry, hop)) {
+func (l *ledger) refused(e *events.Event, where hop, at place, note func(*entry, hop)) {
 	id, user := e.ID, e.Key
 	switch where {
 	case hopNone:
@@ -299,20 +299,20 @@ func (l *Ledger) refused(e *events.Event, where hop, at place, note func(*entry,
 }
 
 // count changes the entry of a transaction.
-func (l *Ledger) count(id, user string, change func(*entry)) {
+func (l *ledger) count(id, user string, change func(*entry)) {
 	l.key = append(append(append(l.key[:0], canonical(id)...), 0), user...)
 	l.change(xxhash.Sum64(l.key), id, change)
 }
 
 // countPlace changes the entry of a record that names no transaction.
-func (l *Ledger) countPlace(topic string, partition int32, offset int64, change func(*entry)) {
+func (l *ledger) countPlace(topic string, partition int32, offset int64, change func(*entry)) {
 	l.key = append(append(l.key[:0], topic...), '/')
 	l.key = append(strconv.AppendInt(l.key, int64(partition), 10), '/')
 	l.key = strconv.AppendInt(l.key, offset, 10)
 	l.change(xxhash.Sum64(l.key), string(l.key), change)
 }
 
-func (l *Ledger) change(hash uint64, name string, change func(*entry)) {
+func (l *ledger) change(hash uint64, name string, change func(*entry)) {
 	if l.options.shards > 1 && hash%l.options.shards != l.options.shard {
 		return
 	}

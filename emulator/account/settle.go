@@ -149,29 +149,29 @@ func (s *settling) settle(ctx context.Context) (Account, error) {
 		return Account{}, err
 	}
 	defer r.client.Close()
-	ledger := NewLedger(s.Options)
+	book := newLedger(s.Options)
 	said, moved, before, idle := time.Now(), time.Now(), int64(-1), false
 	for {
 		// What is under way is asked first: its results stand before the ends.
 		busy := s.Busy()
-		if err := r.readToEnd(ctx, s.admin, ledger.Add); err != nil {
+		if err := r.readToEnd(ctx, s.admin, book.Add); err != nil {
 			return Account{}, err
 		}
-		a := ledger.Account()
+		a := book.Account()
 		missing := a.Missing()
 		if missing == 0 && busy == "" {
-			return s.named(ctx, ledger, a)
+			return s.named(ctx, book, a)
 		}
 		now := time.Now()
-		if ledger.events != before {
-			moved, before, idle = now, ledger.events, false
+		if book.events != before {
+			moved, before, idle = now, book.events, false
 		}
 		idle = idle || busy == ""
 		if still := now.Sub(moved); idle && still > s.Patience || still > s.Stalled {
 			if !idle {
 				a.Unfinished = busy
 			}
-			return s.named(ctx, ledger, a)
+			return s.named(ctx, book, a)
 		}
 		if s.Progress != nil && now.Sub(said) >= progressEvery {
 			said = now
@@ -204,7 +204,7 @@ const namedTransactions = 10
 
 // named reads the topics once more for the ids of what is wrong, of which only
 // hashes are known.
-func (s *settling) named(ctx context.Context, l *Ledger, a Account) (Account, error) {
+func (s *settling) named(ctx context.Context, l *ledger, a Account) (Account, error) {
 	l.names = l.wrong(namedTransactions)
 	if len(l.names) == 0 {
 		return a, nil
@@ -214,7 +214,7 @@ func (s *settling) named(ctx context.Context, l *Ledger, a Account) (Account, er
 		return a, err
 	}
 	defer r.client.Close()
-	again := NewLedger(s.Options)
+	again := newLedger(s.Options)
 	again.names = l.names
 	if err := r.readToEnd(ctx, s.admin, again.Add); err != nil {
 		return a, err

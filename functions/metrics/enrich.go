@@ -14,9 +14,9 @@ import (
 	"datasurge/functions/enrich/reference"
 )
 
-// LargeTransaction is the amount in the base currency above which a transaction
+// largeTransaction is the amount in the base currency above which a transaction
 // is a large one, as in the original system.
-const LargeTransaction = 100_000
+const largeTransaction = 100_000
 
 // enrichMetrics are about the transactions that come in: every transaction
 // passes enrich once.
@@ -127,7 +127,7 @@ func (t *enrichTally) Enriched(x *events.Enriched) {
 	}
 	base := float64(x.BaseAmount) / t.base.unit
 	t.bases = append(t.bases, base)
-	if base > LargeTransaction {
+	if base > largeTransaction {
 		t.large[currency]++
 	}
 	t.byCategory[indexOf(t.m.categories, x.Category)]++
