@@ -31,7 +31,7 @@ func TestTestSetIsTheBooks(t *testing.T) {
 	if want := [...]int{58_264 - 385, 20, 281, 84}; scenarios != want {
 		t.Errorf("by scenario %d, want %d", scenarios, want)
 	}
-	m, _, days := Measure(rows, set, func(r *Row) float64 {
+	m, _, days := measure(rows, set, func(r *Row) float64 {
 		if r.Fraud {
 			return 1
 		}
@@ -59,14 +59,14 @@ func TestRank(t *testing.T) {
 		{"no fraud", []float64{0.5, 0.1}, nil, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var all []Ranked
+			var all []ranked
 			for _, s := range test.scores {
-				all = append(all, Ranked{Score: s})
+				all = append(all, ranked{Score: s})
 			}
 			for _, i := range test.frauds {
 				all[i].Fraud = true
 			}
-			auc, ap, _ := Rank(all)
+			auc, ap, _ := rank(all)
 			if math.Abs(auc-test.auc) > 1e-12 || math.Abs(ap-test.ap) > 1e-12 {
 				t.Errorf("AUC %v and average precision %v, want %v and %v", auc, ap, test.auc, test.ap)
 			}

@@ -13,8 +13,8 @@ type Metrics struct {
 	CP  float64 // card precision@100, see CardPrecision
 }
 
-// Ranked is one transaction of a ranking.
-type Ranked struct {
+// ranked is one transaction of a ranking.
+type ranked struct {
 	Score float64
 	Fraud bool
 }
@@ -26,12 +26,12 @@ type Curve []Point
 // Point is a point of a curve.
 type Point struct{ Recall, Precision float64 }
 
-// Rank returns area under the ROC curve, average precision and the curve that it
+// rank returns area under the ROC curve, average precision and the curve that it
 // is the sum of. Transactions of the same score count as one step; both are as
 // scikit-learn has them. Without frauds, or with nothing else, both are 0.
-func Rank(all []Ranked) (auc, ap float64, curve Curve) {
+func rank(all []ranked) (auc, ap float64, curve Curve) {
 	all = slices.Clone(all)
-	slices.SortFunc(all, func(a, b Ranked) int { return cmp.Compare(b.Score, a.Score) })
+	slices.SortFunc(all, func(a, b ranked) int { return cmp.Compare(b.Score, a.Score) })
 	var frauds float64
 	for _, r := range all {
 		if r.Fraud {

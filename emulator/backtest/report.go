@@ -89,9 +89,9 @@ func NewReport(result *Result, p Protocol) (*Report, error) {
 	if r.Frauds == 0 {
 		return nil, fmt.Errorf("none of the %d transactions from %s on is labelled as fraud", len(r.Set), date(p.TestStart))
 	}
-	r.Score, r.Curve, r.Days = Measure(result.Rows, r.Set, byScore)
-	r.RulesOnly, _, _ = Measure(result.Rows, r.Set, byRules)
-	perfect, _, _ := Measure(result.Rows, r.Set, func(r *Row) float64 {
+	r.Score, r.Curve, r.Days = measure(result.Rows, r.Set, byScore)
+	r.RulesOnly, _, _ = measure(result.Rows, r.Set, byRules)
+	perfect, _, _ := measure(result.Rows, r.Set, func(r *Row) float64 {
 		if r.Fraud {
 			return 1
 		}
@@ -132,7 +132,7 @@ func (r *Report) scenarios() {
 		if s.Frauds == 0 {
 			continue
 		}
-		s.Metrics, _, _ = Measure(rows, set, byScore)
+		s.Metrics, _, _ = measure(rows, set, byScore)
 		r.Scenarios = append(r.Scenarios, s)
 	}
 }
@@ -157,8 +157,8 @@ func ruleReports(rows []Row, set []int, rules []Rule) []RuleReport {
 func (r *Report) compare() *Comparison {
 	own, other := r.result.Rows, r.result.Other
 	c := &Comparison{Rules: ruleReports(other, r.Set, r.result.OtherRules)}
-	c.Score, _, _ = Measure(other, r.Set, byScore)
-	c.RulesOnly, _, _ = Measure(other, r.Set, byRules)
+	c.Score, _, _ = measure(other, r.Set, byScore)
+	c.RulesOnly, _, _ = measure(other, r.Set, byRules)
 	for _, i := range r.Set {
 		switch a, b := &own[i], &other[i]; {
 		case a.Flagged == b.Flagged:

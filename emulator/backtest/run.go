@@ -184,19 +184,19 @@ func scenarioOf(l *events.Label) uint8 {
 	return uint8(max(0, slices.Index(Scenarios(), l.Scenario)))
 }
 
-// Measure returns the metrics of the rows of a test by a score.
-func Measure(rows []Row, set []int, score func(*Row) float64) (Metrics, Curve, []float64) {
-	ranked := make([]Ranked, 0, len(set))
+// measure returns the metrics of the rows of a test by a score.
+func measure(rows []Row, set []int, score func(*Row) float64) (Metrics, Curve, []float64) {
+	all := make([]ranked, 0, len(set))
 	cards := make([]Card, 0, len(set))
 	for _, i := range set {
 		r := &rows[i]
 		x := score(r)
-		ranked = append(ranked, Ranked{x, r.Fraud})
+		all = append(all, ranked{x, r.Fraud})
 		cards = append(cards, Card{int64(math.Floor(float64(r.Time) / float64(day))), r.Customer, x, r.Fraud})
 	}
 	var m Metrics
 	var curve Curve
-	m.AUC, m.AP, curve = Rank(ranked)
+	m.AUC, m.AP, curve = rank(all)
 	var days []float64
 	m.CP, days = CardPrecision(cards, 100)
 	return m, curve, days
