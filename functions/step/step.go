@@ -106,7 +106,7 @@ type Definition struct {
 	// FirstKind belong to the engine.
 	Codecs map[byte]Codec
 	// CommitPause is the shortest time between two commits under transport http; 0
-	// means 50 ms. A function whose results nobody waits for takes longer: each
+	// means 60 ms. A function whose results nobody waits for takes longer: each
 	// commit costs the broker memory and every reader of its outputs time.
 	CommitPause time.Duration
 	// TickEvery is the interval of Tick; 0 means a second.

@@ -77,7 +77,7 @@ func (o *Options) fill() error {
 	setDefault(&o.CommitInterval, 100*time.Millisecond)
 	setDefault(&o.CommitEvents, 4_000)
 	setDefault(&o.Waiting, 1_000)
-	setDefault(&o.Definition.CommitPause, 50*time.Millisecond)
+	setDefault(&o.Definition.CommitPause, 60*time.Millisecond)
 	setDefault(&o.Definition.TickEvery, time.Second)
 	setDefault(&o.Definition.TickWithin, 10*time.Second)
 	if o.Limits == (Limits{}) {
