@@ -53,8 +53,8 @@ type source struct {
 	peak     int64        // the most that were under way lately; the task's alone
 }
 
-// settle adapts enough to what is under way when a batch begins.
-func (s *source) settle() {
+// adapt fits enough to what is under way when a batch begins.
+func (s *source) adapt() {
 	s.peak = max(s.underway.Load(), s.peak-s.peak/8)
 	s.enough.Store(max(enoughWaiting, s.peak/2))
 }

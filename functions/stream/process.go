@@ -289,7 +289,7 @@ func (s *session) deliver(ctx context.Context, d *delivery) error {
 	default:
 	}
 	for i := range s.sources {
-		s.sources[i].settle()
+		s.sources[i].adapt()
 	}
 	batch := []*delivery{d.taken()}
 	for len(batch) < s.options.CommitEvents {

@@ -89,7 +89,7 @@ func newTask(e *Engine, number int) *task {
 		poison:  map[poisonKey]error{},
 	}
 	for i := range t.sources {
-		t.sources[i].settle()
+		t.sources[i].adapt()
 	}
 	t.ctx, t.cancel = context.WithCancel(e.ctx)
 	return t
