@@ -40,7 +40,7 @@ func (e *Engine) reach() error {
 	request := kmsg.NewPtrMetadataRequest()
 	request.Topics = []kmsg.MetadataRequestTopic{} // of none; nil is all
 	if _, err := request.RequestWith(ctx, e.lookup.client); err != nil {
-		return fmt.Errorf("Kafka does not answer: %w", err)
+		return fmt.Errorf("no answer from Kafka: %w", err)
 	}
 	return nil
 }
