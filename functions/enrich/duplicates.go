@@ -27,8 +27,8 @@ type duplicates struct {
 	horizon time.Duration
 	index   map[identity]minute // the newest minute that holds the id
 	chunks  map[minute][]chunkKey
-	open    map[minute]*chunk // chunks of the commit under way, to which ids are added
-	full    []*chunk          // the others of that commit
+	fresh   []*chunk          // of the commit under way
+	open    map[minute]*chunk // those of them to which ids are added
 	commit  uint64            // that commit
 	key     []byte            // scratch
 }
@@ -115,10 +115,10 @@ func (d *duplicates) remember(tx step.Tx, id identity, ms int64) {
 		next := &chunk{chunkKey: chunkKey{commit: d.commit}}
 		if c != nil {
 			next.part = c.part + 1
-			d.full = append(d.full, c)
 		}
 		c = next
 		d.open[m] = c
+		d.fresh = append(d.fresh, c)
 		d.chunks[m] = append(d.chunks[m], c.chunkKey)
 	}
 	c.ids = append(c.ids, id)
@@ -129,15 +129,12 @@ func (d *duplicates) remember(tx step.Tx, id identity, ms int64) {
 
 // committed lets go of what the commit under way before held.
 func (d *duplicates) committed() {
-	for _, c := range d.open {
-		c.ids = nil
-	}
-	for _, c := range d.full {
+	for _, c := range d.fresh {
 		c.ids = nil
 	}
 	clear(d.open)
-	clear(d.full)
-	d.full = d.full[:0]
+	clear(d.fresh)
+	d.fresh = d.fresh[:0]
 }
 
 // forget deletes the minutes that the watermark has left behind by the horizon.
