@@ -34,7 +34,8 @@ var layers = map[string][]string{
 	"functions/detect/rules":      {"events"},
 	"functions/aggregate":         {"events", "functions/packed", "functions/step", "functions/window"},
 
-	"functions/stream":           {"events", "events/kafkarecord", "functions/packed", "functions/step"},
+	"functions/stream":           {"events", "events/kafkarecord", "functions/packed", "functions/step", "functions/kafkatxn"},
+	"functions/kafkatxn":         {},
 	"functions/stream/kafkatest": {},
 	"functions/kafkahealth":      {"functions/stream"},
 	"functions/serve":            {"events", "functions/stream"},
@@ -68,7 +69,7 @@ var layers = map[string][]string{
 	"emulator/dispatch":   {"knative", "events", "events/kafkarecord"},
 	"emulator/explain":    {"emulator/offsets", "events", "events/kafkarecord"},
 	"emulator/golden":     {},
-	"emulator/rulebook":   {"emulator/offsets", "events", "events/kafkarecord", "functions/detect", "functions/detect/rules"},
+	"emulator/rulebook":   {"emulator/offsets", "events", "events/kafkarecord", "functions/detect", "functions/detect/rules", "functions/kafkatxn"},
 	"emulator/parity":     {},
 	"emulator/prometheus": {"monitoring"},
 	"emulator/ownership":  {},

@@ -28,6 +28,7 @@ import (
 	"datasurge/events/kafkarecord"
 	"datasurge/functions/detect"
 	"datasurge/functions/detect/rules"
+	"datasurge/functions/kafkatxn"
 )
 
 // Source is the CloudEvents source of what people write.
@@ -195,7 +196,7 @@ func (b *Book) update(ctx context.Context, change func(*tables) error) error {
 	if err := client.ProduceSync(ctx, t.records...).FirstErr(); err != nil {
 		return errors.Join(wroteAtOnce(err), client.EndTransaction(context.WithoutCancel(ctx), kgo.TryAbort))
 	}
-	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+	if err := kafkatxn.Commit(ctx, client); err != nil {
 		return wroteAtOnce(err)
 	}
 	return nil

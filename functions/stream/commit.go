@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"datasurge/events"
 	"datasurge/events/kafkarecord"
+	"datasurge/functions/kafkatxn"
 	"datasurge/functions/step"
 )
 
@@ -251,21 +251,15 @@ func (s *session) end(ctx context.Context) error {
 	if err := s.client.Flush(ctx); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	// EndTransaction would commit what succeeded and be silent about the rest.
+	// Commit would commit what succeeded and be silent about the rest.
 	if failed := s.failed.Load(); failed != nil {
 		return failed.(produceError)
 	}
 	if err := s.fault(faultFlushed); err != nil {
 		return err
 	}
-	asked := s.ends.Load()
-	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+	if err := kafkatxn.Commit(ctx, s.client); err != nil {
 		return fmt.Errorf("commit: %w", err)
-	}
-	if s.ends.Load() == asked {
-		// The client ends a transaction by itself when it believes that nothing
-		// was produced in it, as after a topic was missing from its metadata.
-		return errors.New("commit: the client did not ask the broker to end the transaction")
 	}
 	s.open = false
 	s.records.reset()

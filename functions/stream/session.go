@@ -22,7 +22,6 @@ type session struct {
 	*task
 	options *Options
 	client  *kgo.Client
-	ends    endCounter
 	core    *core
 	nonce   []byte
 	// partitions is the partition count of every topic of the function.
@@ -70,7 +69,7 @@ func openSession(t *task) (*session, error) {
 	client := "datasurge-" + name
 	var err error
 	s.client, err = kgo.NewClient(append(slices.Clone(o.Kafka),
-		kgo.WithHooks(append(o.Observer.Client(client), &s.ends)...),
+		kgo.WithHooks(o.Observer.Client(client)...),
 		kgo.ClientID(client),
 		kgo.TransactionalID(name),
 		kgo.TransactionTimeout(o.Definition.TickWithin),
@@ -97,16 +96,6 @@ func openSession(t *task) (*session, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// endCounter counts the requests to end a transaction that were sent.
-type endCounter struct{ atomic.Int64 }
-
-// OnBrokerWrite implements kgo.HookBrokerWrite.
-func (c *endCounter) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
-	if err == nil && kmsg.Key(key) == kmsg.EndTxn {
-		c.Add(1)
-	}
 }
 
 // retryWithin is how long the client tries a request again. The end of a
