@@ -22,7 +22,11 @@ type health struct {
 }
 
 func (e *emulator) startHealth() (*health, error) {
-	loop, err := kafkahealth.New(kafkahealth.Config{Kafka: e.kafka, Logger: e.log})
+	config := kafkahealth.Config{Kafka: e.kafka}
+	if !e.embedded() { // which has no quorum, and says itself when it is away
+		config.Logger = e.log
+	}
+	loop, err := kafkahealth.New(config)
 	if err != nil {
 		return nil, err
 	}
