@@ -52,9 +52,10 @@ type detectMetrics struct {
 	active      *active
 	top         *top
 	names       *ruleNames
+	failures    *ruleFailures
 }
 
-func newDetectMetrics(r *prometheus.Registry) detectMetrics {
+func newDetectMetrics(r *prometheus.Registry, log *slog.Logger) detectMetrics {
 	detected := counters("anomalies_detected_total", "Transactions flagged, each counted once, by severity.", nil, "severity")
 	d := detectMetrics{
 		anomalies:   counters("anomalies_total", "Flagged transactions by each rule that flagged them; those of several rules count for each.", nil, "rule", "severity"),
@@ -68,7 +69,7 @@ func newDetectMetrics(r *prometheus.Registry) detectMetrics {
 		refused: counter("rules_refused_total", "Records of the tables of rules and of lists that were not accepted.", nil),
 		labels: counters("labels_total", "Labels by whether the rule had fired on the transaction, in shadow included: tp and fp, frauds and others on which it had; fn, frauds on which it had not. The rule any stands for flagged transactions.", nil,
 			"rule", "outcome"),
-		active: newActive(), top: newTop(), names: newRuleNames(),
+		active: newActive(), top: newTop(), names: newRuleNames(), failures: newRuleFailures(log),
 	}
 	for i, severity := range severities {
 		d.detected[i] = detected.WithLabelValues(severity)
@@ -92,6 +93,7 @@ func (o detectObserver) RuleRefused(err error) {
 // once, so that their first count is an increase.
 func (o detectObserver) RulesChanged(set *rules.Set) {
 	d := &o.Metrics.detect
+	d.failures.forget()
 	gone := d.names.set(set.Rules())
 	for _, name := range gone {
 		of := prometheus.Labels{"rule": name}
@@ -190,6 +192,7 @@ type setCount struct {
 
 type ruleTally struct {
 	active, shadow, failed int
+	failure                error // the last one
 	suppressed             int
 	labels                 [len(outcomes)]int
 	severity               string
@@ -269,7 +272,11 @@ func (t *detectTally) RuleFired(id, severity string, shadow bool) {
 func (t *detectTally) RuleSuppressed(id string) { t.rule(id).suppressed++ }
 
 // RuleFailed implements detect.TaskObserver.
-func (t *detectTally) RuleFailed(id string, _ error) { t.rule(id).failed++ }
+func (t *detectTally) RuleFailed(id string, err error) {
+	r := t.rule(id)
+	r.failed++
+	r.failure = err
+}
 
 // Labelled implements detect.TaskObserver.
 func (t *detectTally) Labelled(rule string, fired, fraud bool) {
@@ -301,12 +308,12 @@ func (t *detectTally) commit() {
 		}
 	}
 	base := currencies[indexOf(currencies[:], t.base)]
+	now := time.Now()
 	for id, r := range t.rules {
-		t.commitRule(id, base, r)
+		t.commitRule(now, id, base, r)
 	}
 	m.commitLabels(anyRule, t.all)
 	t.all = [len(outcomes)]int{}
-	now := time.Now()
 	m.active.add(now, t.users, t.merchants.list)
 	m.top.add(now, t.merchants.list)
 	t.detected = [len(severities)]int{}
@@ -317,7 +324,7 @@ func (t *detectTally) commit() {
 	}
 }
 
-func (t *detectTally) commitRule(id, base string, r *ruleTally) {
+func (t *detectTally) commitRule(now time.Time, id, base string, r *ruleTally) {
 	m := t.m
 	name := id
 	if id != scoreRule && id != rules.DenyReason {
@@ -335,6 +342,7 @@ func (t *detectTally) commitRule(id, base string, r *ruleTally) {
 	}
 	if r.failed > 0 {
 		m.errors.WithLabelValues(name).Add(float64(r.failed))
+		m.failures.add(now, id, r.failed, r.failure)
 	}
 	m.commitLabels(name, r.labels)
 	if r.value > 0 {

@@ -82,7 +82,7 @@ func New(function, version string, log *slog.Logger) *Metrics {
 	case "enrich":
 		m.enrich = newEnrichMetrics(m.registry)
 	case "detect":
-		m.detect = newDetectMetrics(m.registry)
+		m.detect = newDetectMetrics(m.registry, log)
 	case "aggregate":
 		m.aggregate = newAggregateMetrics(m.registry)
 	}
