@@ -65,6 +65,11 @@ func parseBacktest(args []string, out io.Writer) (backtestConfig, error) {
 		return c, fmt.Errorf("--days %d: want 1 to 7", c.protocol.Days)
 	}
 	c.protocol.TestStart = at.UnixMilli()
+	if c.topic == "" {
+		if err := new(backtest.Handbook).Covers(c.protocol); err != nil {
+			return c, fmt.Errorf("--test-start %s --days %d: %w", *start, c.protocol.Days, err)
+		}
+	}
 	return c, nil
 }
 
@@ -97,7 +102,7 @@ func runBacktest(ctx context.Context, args []string, out *os.File, errs io.Write
 		if rules.path == "" {
 			continue
 		}
-		if *rules.into, err = os.ReadFile(rules.path); err != nil {
+		if *rules.into, err = ruleFile(rules.path, errs); err != nil {
 			return fmt.Errorf("read the rules: %w", err)
 		}
 	}

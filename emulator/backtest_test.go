@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +27,11 @@ func TestBacktestArguments(t *testing.T) {
 		{"--brokers localhost:9092", "which topic"},
 		{"--test-start yesterday", "want a day as 2018-08-08"},
 		{"--days 8", "want 1 to 7"},
+		{"--test-start 2018-04-01", ""},
+		{"--test-start 2018-03-31", "begins on 2018-04-01"},
+		{"--test-start 2018-09-24", ""},
+		{"--test-start 2018-09-25", "on 2018-09-24 its last 7 days"},
+		{"--test-start 2018-09-30 --days 1", ""},
 		{"payments", `unexpected argument "payments"`},
 	} {
 		c, err := parseBacktest(strings.Fields(test.args), t.Output())
@@ -65,15 +72,23 @@ func TestBacktestRefusesAtOnce(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	bad, empty := filepath.Join(dir, "bad.yaml"), filepath.Join(dir, "empty.yaml")
+	if err := errors.Join(os.WriteFile(bad, []byte("id: spree\nversion: 1\nwhen: amout > 3\n"), 0o644), os.WriteFile(empty, nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct{ flag, value, want string }{
+		{"--rules", bad, bad + `:3:7: rule "spree": when: undeclared reference to 'amout'`},
+		{"--against", bad, "bad.yaml: 1 of 1 rules refused"},
+		{"--rules", empty, "there is no rule in it"},
 		{"--rules", filepath.Join(dir, "none.yaml"), "read the rules: open"},
 		{"--against", filepath.Join(dir, "none.yaml"), "read the rules: open"},
 		{"--scores", filepath.Join(dir, "none", "scores.csv"), "write the scores: open"},
 		{"--plot", filepath.Join(file, "plots"), "make the directory of --plot"},
 	} {
-		err := runBacktest(t.Context(), []string{test.flag, test.value}, os.Stdout, t.Output())
-		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s %s: error %v, want %q", test.flag, test.value, err, test.want)
+		var errs bytes.Buffer
+		err := runBacktest(t.Context(), []string{test.flag, test.value}, os.Stdout, &errs)
+		if text := fmt.Sprint(&errs, err); err == nil || !strings.Contains(text, test.want) {
+			t.Errorf("%s %s: %s, want %q", test.flag, test.value, text, test.want)
 		}
 	}
 }

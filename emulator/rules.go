@@ -158,6 +158,22 @@ func readRules(files []string, out, faults io.Writer) (map[string]*rulebook.Chec
 	return all, errors.Join(refused...)
 }
 
+// ruleFile reads a file in which all rules are good, and prints to faults which
+// are not.
+func ruleFile(name string, faults io.Writer) ([]byte, error) {
+	compiler, err := rulebook.NewCompiler()
+	if err != nil {
+		return nil, err
+	}
+	text, err := readRuleFile(name)
+	if err != nil {
+		return nil, err
+	}
+	checked := rulebook.Check(compiler, text)
+	checked.PrintRefused(faults, name)
+	return text, checked.Err(name)
+}
+
 func readRuleFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

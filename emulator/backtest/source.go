@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -63,6 +64,16 @@ type Handbook struct {
 	next   *generate.HandbookTransaction
 	steps  int
 	labels []generate.HandbookTransaction // whose labels are not known yet
+}
+
+// Covers says what is wrong with a test of days that are not all in the data set.
+func (*Handbook) Covers(p Protocol) error {
+	first := handbook.Start().UnixMilli()
+	latest := first + int64(handbook.Days-p.Days)*day
+	if p.TestStart < first || p.TestStart > latest {
+		return fmt.Errorf("the Handbook's data set begins on %s, and on %s its last %d days", date(first), date(latest), p.Days)
+	}
+	return nil
 }
 
 // Next implements Source.
