@@ -86,6 +86,43 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
+// TestRedirects: a 303 is followed with a GET, and then the redirects of that too;
+// what follows nothing is the answer.
+func TestRedirects(t *testing.T) {
+	golden.Row(t, 12, golden.FromSourceReading)
+	to := func(status int, location string) *http.Response { return answer(status, "", "Location", location) }
+	for _, c := range []struct {
+		name    string
+		answers map[string]*http.Response // by path; 202 without
+		end     End
+		want    []string
+	}{
+		{"a chain", map[string]*http.Response{"/": to(303, "/a"), "/a": to(301, "b"), "/b": to(302, "/c"), "/c": to(307, "/d"), "/d": to(308, "/e"), "/e": to(303, "/f")},
+			Delivered, []string{"POST / x", "GET /a x", "GET /b x", "GET /c x", "GET /d x", "GET /e x", "GET /f x"}},
+		{"a failure at its end", map[string]*http.Response{"/": to(303, "/a"), "/a": answer(400, "")}, Lost, []string{"POST / x", "GET /a x"}},
+		{"no redirect", map[string]*http.Response{"/": to(303, "/a"), "/a": to(304, "/b")}, Lost, []string{"POST / x", "GET /a x"}},
+		{"nowhere", map[string]*http.Response{"/": answer(303, "")}, Lost, []string{"POST / x"}},
+		{"another protocol", map[string]*http.Response{"/": to(303, "file:///a")}, Lost, []string{"POST / x"}},
+		{"no address", map[string]*http.Response{"/": to(303, "http://%")}, Lost, []string{"POST / x"}},
+		{"a circle", map[string]*http.Response{"/": to(303, "/")}, Lost, append([]string{"POST / x"}, slices.Repeat([]string{"GET / x"}, 16)...)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var log requestLog
+			d := New(Config{Egress: Egress{Subscriber: target("/"), Delivery: once}, Transport: sinkFunc(func(req *http.Request, body string) (*http.Response, error) {
+				log.add(req, body)
+				if resp := c.answers[req.URL.Path]; resp != nil {
+					return resp, nil
+				}
+				return answer(202, ""), nil
+			})})
+			if r := d.Deliver(t.Context(), ceRecord("x"), false); r.End != c.end {
+				t.Errorf("got %+v, want %v", r, c.end)
+			}
+			log.want(t, c.want...)
+		})
+	}
+}
+
 // TestDefaultTimeout: without a timeout in the manifest one attempt may take
 // 600 s.
 func TestDefaultTimeout(t *testing.T) {

@@ -98,8 +98,11 @@ func (d *Deliverer) send(ctx context.Context, target *Target, r *request, whole 
 	}
 }
 
-// attempt sends r once. A 303 is followed by one GET with the same headers and
-// body, whose answer counts; no other redirect is followed.
+// maxRedirects bounds how many redirects one attempt follows, as Vert.x does.
+const maxRedirects = 16
+
+// attempt sends r once. A 303 is followed by a GET with the same headers and body,
+// whose answer counts; that one's redirects are followed too.
 func (d *Deliverer) attempt(ctx context.Context, target *Target, r *request, whole bool) outcome {
 	if r.err != nil {
 		return outcome{err: r.err}
@@ -111,15 +114,33 @@ func (d *Deliverer) attempt(ctx context.Context, target *Target, r *request, who
 		return outcome{err: err}
 	}
 	o := d.exchange(ctx, http.MethodPost, address, r, whole)
-	if o.status == http.StatusSeeOther {
-		if location := o.header.Get("Location"); location != "" {
-			if address, err = address.Parse(location); err != nil {
-				return outcome{err: err}
-			}
-			return d.exchange(ctx, http.MethodGet, address, r, whole)
+	for n, method := 0, http.MethodPost; n < maxRedirects && o.redirects(method); n++ {
+		next, err := address.Parse(o.header.Get("Location"))
+		if err != nil {
+			return outcome{err: err}
 		}
+		if next.Scheme != "http" && next.Scheme != "https" {
+			break
+		}
+		address, method = next, http.MethodGet
+		o = d.exchange(ctx, method, address, r, whole)
 	}
 	return o
+}
+
+// redirects reports whether the data plane's HTTP client goes on to Location: with a
+// GET after 303, and after the other redirects only when it was a GET before.
+func (o *outcome) redirects(method string) bool {
+	if o.header.Get("Location") == "" {
+		return false
+	}
+	switch o.status {
+	case http.StatusSeeOther:
+		return true
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return method == http.MethodGet
+	}
+	return false
 }
 
 // maxAnswer is how much of an answer is read, in bytes. The rest is not waited

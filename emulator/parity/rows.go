@@ -18,7 +18,7 @@ func behaviours() []Row {
 		{Section: "Request", Behaviour: "A KafkaSource discards what its sink replies, whatever it is"},
 		{Section: "Request", Behaviour: "The reply to a Subscription is POSTed on, that to a Trigger is written to the broker's topic; a malformed one is a failure; a Trigger's filters choose events"},
 
-		{Section: "Delivery", Behaviour: "2xx is done; 303 is followed; other 3xx and most 4xx fail at once; 404, 408, 409, 429, 5xx and above, refusals and timeouts are tried again"},
+		{Section: "Delivery", Behaviour: "2xx is done; 303 is followed with a GET, and that one's redirects; other 3xx and most 4xx fail at once; 404, 408, 409, 429, 5xx and above, refusals and timeouts are tried again"},
 		{Section: "Delivery", Behaviour: "Exponential pauses d*2^n and linear d*n, n from 1, no jitter, Retry-After ignored"},
 		{Section: "Delivery", Behaviour: "One attempt more than retries, each with its timeout, 600 s by default"},
 		{Section: "Delivery", Behaviour: "Defaults of delivery are not merged: a dead letter sink alone means no retries"},
