@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"datasurge/emulator/golden"
 )
 
 // asStep in the environment makes the test binary a function that answers with an
@@ -139,6 +141,7 @@ func TestSequence(t *testing.T) {
 func TestBroker(t *testing.T) {
 	r := launchWith(t, 4, t.TempDir(), withSteps(t, "../knative/examples/broker.yaml", "shop", "accept", "ship", "audit")...)
 	defer r.close()
+	golden.Row(t, 32, golden.FromSourceReading)
 	r.said("shop", "K_SINK "+r.info.HTTP+"/_broker/default/orders K_CE_OVERRIDES {\"extensions\":{\"channel\":\"web\"}}")
 	r.said("accept", "no sink")
 	r.publish("/_broker/default/orders", "1", "com.example.order.placed", "/shop", "a book")

@@ -6,11 +6,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"datasurge/emulator/golden"
 )
 
 // TestAllTopics: controllers make the topics of channels, of brokers, and of
 // sinks that say how many partitions theirs has; what is declared goes before.
 func TestAllTopics(t *testing.T) {
+	golden.Row(t, 31, golden.FromSourceReading)
 	s, err := Read("m.yaml", strings.NewReader(`
 apiVersion: kafka.strimzi.io/v1
 kind: KafkaTopic
