@@ -39,16 +39,16 @@ func (d *Dispatcher) deliver(rec received) bool {
 	case dispatch.DeadLettered:
 		d.deadLetters.Add(1)
 		if n, ok := d.dead.allow(time.Now()); ok {
-			d.log.Warn("event went to the dead letter sink", place(rec), "because", r.Why, "more", n)
+			d.log.Warn("event went to the dead letter sink", place(rec), d.sink(), "because", r.Why, "more", n)
 		}
 	case dispatch.Lost, dispatch.NoEvent:
 		d.lost.Add(1)
-		d.log.Error("EVENT LOST, as it would be on a cluster", place(rec), "because", r.Why, "last", r.Last)
+		d.log.Error("EVENT LOST, as it would be on a cluster", place(rec), d.sink(), "because", r.Why, "last", r.Last)
 	case dispatch.Filtered:
 		d.filtered.Add(1)
 	case dispatch.Stuck:
 		d.stuck.Add(1)
-		d.log.Error("EVENT NEVER ENDS, as on a cluster: nothing behind it in its partition is committed", place(rec), "because", r.Why, "last", r.Last)
+		d.log.Error("EVENT NEVER ENDS, as on a cluster: nothing behind it in its partition is committed", place(rec), d.sink(), "because", r.Why, "last", r.Last)
 		<-d.requests.Done()
 		return false
 	case dispatch.Cut:
@@ -60,6 +60,9 @@ func (d *Dispatcher) deliver(rec received) bool {
 func place(rec received) slog.Attr {
 	return slog.Group("record", slog.String("topic", rec.Topic), slog.Int("partition", int(rec.Partition)), slog.Int64("offset", rec.Offset))
 }
+
+// sink names who the events are for.
+func (d *Dispatcher) sink() slog.Attr { return slog.String("sink", d.spec.Subscriber.URL) }
 
 // produce writes a reply to its topic.
 func (d *Dispatcher) produce(ctx context.Context, rec *kgo.Record) error {

@@ -290,9 +290,9 @@ func TestLossIsSaid(t *testing.T) {
 		d.Close(t.Context())
 		log := b.log.String()
 		for _, want := range []string{
-			"record.offset=0 because=\"a record of the same poll has a header with a null value\"",
-			"record.offset=1 because=\"a header has a null value\"",
-			"record.offset=2 because=\"there is no dead letter sink\" last=\"answered 500\"",
+			"record.offset=0 sink=http://sink/ because=\"a record of the same poll has a header with a null value\"",
+			"record.offset=1 sink=http://sink/ because=\"a header has a null value\"",
+			"record.offset=2 sink=http://sink/ because=\"there is no dead letter sink\" last=\"answered 500\"",
 		} {
 			if n := strings.Count(log, want); n != 1 {
 				t.Errorf("%q is said %d times in\n%s", want, n, log)
