@@ -41,9 +41,10 @@ func (e *Engine) Place(ev *events.Event) Place {
 }
 
 // enoughWaiting deliveries of one source make a commit worth its cost: it need not
-// wait for more. A KafkaSource has at most 99 events under way, a quarter of them in
-// each of four partitions. Of a source that has more, half of them have to wait.
-const enoughWaiting = 16
+// wait for more. A KafkaSource has at most 99 events under way, so when a quarter of
+// them wait in each of four partitions it sends nothing more. Of a source that has
+// more, half of them have to wait.
+const enoughWaiting = 24
 
 // source counts the deliveries to a task that come from one of its inputs.
 type source struct {

@@ -52,7 +52,7 @@ func TestCommitPause(t *testing.T) {
 			t.Errorf("%d events took %v, want no pause", enoughWaiting, took)
 		}
 		// Of a source that has ten times as many under way, half have to wait, and
-		// after a while 16 are enough again.
+		// after a while as few as before are enough.
 		deliver(1000, 1000+10*enoughWaiting, 1)
 		if took, n := deliver(2000, 2000+enoughWaiting, 1); took < pause-time.Minute || n != 1 {
 			t.Errorf("%d events after many took %v and %d commits, want a pause of %v and 1", enoughWaiting, took, n, pause)
