@@ -170,7 +170,7 @@ func start(ctx context.Context, c runConfig, set *knative.Set, screen *status.Sc
 	if err := e.startPings(); err != nil {
 		return e, err
 	}
-	if err := e.startMonitoring(); err != nil {
+	if err := e.startMonitoring(ctx); err != nil {
 		return e, err
 	}
 	e.setDisplay(newDisplay(e))

@@ -1,7 +1,8 @@
 package main
 
 import (
-	"errors"
+	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -31,26 +32,35 @@ func (e *emulator) targets() http.Handler {
 
 // startMonitoring writes Prometheus' configuration and starts it where it is
 // installed.
-func (e *emulator) startMonitoring() error {
+func (e *emulator) startMonitoring(ctx context.Context) error {
 	if !e.config.monitoring {
 		return nil
 	}
 	c := prometheus.Config{
-		Dir: filepath.Join(e.config.dataDir, "prometheus"), Targets: e.baseURL + targetsPath,
-		Address: e.config.prometheusAddr, Logger: e.log,
+		Dir: filepath.Join(e.config.dataDir, "prometheus"), Targets: e.baseURL + targetsPath, Logger: e.log,
 	}
 	path, err := c.Write()
 	if err != nil {
 		return err
 	}
-	e.prometheus, err = c.Start()
-	switch {
-	case errors.Is(err, prometheus.ErrNotInstalled):
+	if !prometheus.Installed() {
 		e.log.Warn("there is no prometheus in PATH: install it, or run one with the configuration", "config", path)
-	case err != nil:
-		return err
-	default:
-		e.log.Info("Prometheus runs", "url", "http://"+c.Address, "config", path)
+		return nil
 	}
+	// One that cannot listen would end soon after it was said to run. Debian's
+	// package starts one at the usual port.
+	l, err := listen(ctx, "Prometheus", "prometheus-addr", e.config.prometheusAddr)
+	if err != nil {
+		return err
+	}
+	c.Address = l.Addr().String()
+	url := "http://" + reachable(l)
+	if err := l.Close(); err != nil {
+		return fmt.Errorf("give the address to Prometheus: %w", err)
+	}
+	if e.prometheus, err = c.Start(); err != nil {
+		return err
+	}
+	e.log.Info("Prometheus runs", "url", url, "config", path)
 	return nil
 }

@@ -5,7 +5,6 @@ package prometheus
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -90,8 +89,11 @@ func (c Config) Write() (string, error) {
 	return path, nil
 }
 
-// ErrNotInstalled: there is no prometheus in PATH.
-var ErrNotInstalled = errors.New("there is no prometheus in PATH")
+// Installed reports whether there is a prometheus in PATH.
+func Installed() bool {
+	_, err := exec.LookPath("prometheus")
+	return err == nil
+}
 
 // Process is a Prometheus that runs.
 type Process struct {
@@ -105,16 +107,12 @@ const stopWithin = 5 * time.Second
 // Start starts the prometheus in PATH with the configuration that Write wrote.
 // Its log goes to prometheus.log beside it. Close it.
 func (c Config) Start() (*Process, error) {
-	path, err := exec.LookPath("prometheus")
-	if err != nil {
-		return nil, ErrNotInstalled
-	}
 	output, err := os.Create(filepath.Join(c.Dir, "prometheus.log"))
 	if err != nil {
 		return nil, fmt.Errorf("log of Prometheus: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	command := exec.CommandContext(ctx, path,
+	command := exec.CommandContext(ctx, "prometheus",
 		"--config.file="+filepath.Join(c.Dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(c.Dir, "data"),
 		"--storage.tsdb.retention.time=1d",

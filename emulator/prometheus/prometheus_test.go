@@ -46,7 +46,11 @@ func TestWrite(t *testing.T) {
 
 func TestNotInstalled(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if _, err := (Config{Dir: t.TempDir()}).Start(); err != ErrNotInstalled {
-		t.Errorf("error %v", err)
+	if Installed() {
+		t.Error("there is a prometheus in an empty directory")
+	}
+	if p, err := (Config{Dir: t.TempDir()}).Start(); err == nil {
+		p.Close()
+		t.Error("it was started")
 	}
 }
