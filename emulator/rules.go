@@ -141,6 +141,7 @@ func readRules(files []string, out, faults io.Writer) (map[string]*rulebook.Chec
 		return nil, err
 	}
 	all := map[string]*rulebook.Checked{}
+	fileOf := map[string]string{} // by id
 	var refused []error
 	for _, name := range files {
 		text, err := readRuleFile(name)
@@ -148,6 +149,7 @@ func readRules(files []string, out, faults io.Writer) (map[string]*rulebook.Chec
 			return nil, err
 		}
 		checked := rulebook.Check(compiler, text)
+		checked.Unique(fileOf, name)
 		checked.PrintRefused(faults, name)
 		checked.PrintGood(out)
 		if err := checked.Err(name); err != nil {

@@ -21,6 +21,7 @@ func TestRulesListsLabelArguments(t *testing.T) {
 	}
 	const rule = "id: spree\nversion: 1\ndescription: A rule.\nseverity: low\nweight: 0.5\nwhen: "
 	good, bad := file("good.yaml", rule+"count1m > 4\n"), file("bad.yaml", rule+"count1m > 4 &&\n  amout > 3\n")
+	twin := file("twin.yaml", rule+"night\n---\n"+strings.Replace(rule, "spree", "other", 1)+"night\n")
 	huge := file("huge.yaml", rule+"night\n# "+strings.Repeat("x", 1<<20))
 	nowhere := []string{"--data-dir", filepath.Join(dir, "none")}
 	for _, c := range []struct {
@@ -34,6 +35,8 @@ func TestRulesListsLabelArguments(t *testing.T) {
 		{[]string{"rules", "check", good}, 0, "spree version 1 (active): good; worst case costs 2"},
 		{[]string{"rules", "check", bad}, 1, bad + `:7:3: rule "spree": when: undeclared reference to 'amout'`},
 		{[]string{"rules", "check", good, bad}, 1, "bad.yaml: 1 of 1 rules refused"},
+		{[]string{"rules", "check", good, twin}, 1, twin + `: rule "spree": id: a rule of ` + good + " has it\nother version 1 (active): good"},
+		{append([]string{"rules", "apply", good, twin}, nowhere...), 1, "twin.yaml: 1 of 2 rules refused"},
 		{[]string{"rules", "check", huge}, 1, "the limit is 16384"},
 		{[]string{"rules", "check", filepath.Join(dir, "absent.yaml")}, 1, "no such file"},
 		{append([]string{"rules", "apply", bad}, nowhere...), 1, "1 of 1 rules refused"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"datasurge/functions/detect/rules"
 )
@@ -22,6 +23,20 @@ func Check(compiler *rules.Compiler, file []byte) Checked {
 		checked.Refused = []error{errors.New("there is no rule in it")}
 	}
 	return checked
+}
+
+// Unique refuses the rules whose ids are in another file too. files has the file of
+// each id so far, and gets those of the file name.
+func (c *Checked) Unique(files map[string]string, name string) {
+	c.Rules = slices.DeleteFunc(c.Rules, func(r *rules.Compiled) bool {
+		other, ok := files[r.ID]
+		if ok {
+			c.Refused = append(c.Refused, &rules.InvalidError{ID: r.ID, Problems: []rules.Problem{{Text: "id: a rule of " + other + " has it"}}})
+			return true
+		}
+		files[r.ID] = name
+		return false
+	})
 }
 
 // PrintRefused writes each problem as FILE:LINE:COLUMN.
