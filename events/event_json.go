@@ -182,8 +182,11 @@ func (d *eventDecoder) member(name string) {
 	case "datacontentencoding":
 		d.encoding = d.optional()
 	case "time":
-		if text := d.optional(); text != "" && e.Time.UnmarshalText([]byte(text)) != nil {
-			d.fail("$.time", "is no time as RFC 3339 writes it")
+		if text := d.optional(); text != "" {
+			var ok bool
+			if e.Time, ok = ParseTime(text); !ok {
+				d.fail("$.time", "is no time as RFC 3339 writes it")
+			}
 		}
 	case "data":
 		d.data, d.hasData = d.json.Raw(), true

@@ -214,19 +214,6 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-func TestIsURIReference(t *testing.T) {
-	for s, want := range map[string]bool{
-		"": true, "/a/b?c=d#e": true, "#": true, "urn:uuid:1": true, "a/b:c": true, "?a:b": true, "é": true, "%20": true, "a+b.c-d:x": true,
-		"http://[::1]:80/x": true, "/apis/v1/namespaces/default/kafkasources/enrich#financial_transactions": true,
-		"http://a b": false, "a\nb": false, "a#b#c": false, "%2": false, "%zz": false, ":a": false, "1a:b": false, "a:": false, "a:#b": false,
-		"a_b:c": false, "{x}": false, "a|b": false, `a\b`: false, "a^b": false, "a`b": false, `"a"`: false, "<a>": false, "a\x7f": false,
-	} {
-		if IsURIReference(s) != want {
-			t.Errorf("IsURIReference(%q) = %v", s, !want)
-		}
-	}
-}
-
 func TestIsJSON(t *testing.T) {
 	for s, want := range map[string]bool{
 		"": true, "application/json": true, "text/json": true, "application/json; charset=utf-8": true, "application/cloudevents+json": true,

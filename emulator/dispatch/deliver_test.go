@@ -86,6 +86,28 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
+// TestTimes: which times make an event a broken one, and how the others are sent.
+func TestTimes(t *testing.T) {
+	golden.Row(t, 6, golden.FromSourceReading)
+	for text, want := range map[string]string{
+		"2026-01-02T03:04+02": "2026-01-02T03:04:00+02:00", "2026-01-02t03:04:05.10z": "2026-01-02T03:04:05.1Z",
+		"2026-01-02T03:04:05,5Z": "", "2026-01-02T3:04:05Z": "", "2026-01-02T03:04:05.1234567890Z": "",
+	} {
+		var got string
+		d := New(Config{Egress: Egress{Subscriber: target("/"), Delivery: once}, Transport: sinkFunc(func(req *http.Request, _ string) (*http.Response, error) {
+			got = req.Header.Get("Ce-Time")
+			return answer(202, ""), nil
+		})})
+		wantEnd := Delivered
+		if want == "" {
+			wantEnd = NoEvent
+		}
+		if r := d.Deliver(t.Context(), ceRecord("x", "ce_time", text), false); r.End != wantEnd || got != want {
+			t.Errorf("time %s: %+v, sent as %q, want %q", text, r, got, want)
+		}
+	}
+}
+
 // TestRedirects: a 303 is followed with a GET, and then the redirects of that too;
 // what follows nothing is the answer.
 func TestRedirects(t *testing.T) {

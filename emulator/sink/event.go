@@ -108,8 +108,9 @@ func (e *event) set(name, value string) error {
 	case name == "subject":
 		e.subject = optional{value, true}
 	case name == "time":
-		if err := e.time.UnmarshalText([]byte(value)); err != nil {
-			return fmt.Errorf("time: %w", err)
+		var ok bool
+		if e.time, ok = events.ParseTime(value); !ok {
+			return fmt.Errorf("time %q is none", value)
 		}
 	case name == "dataschema" && e.version == "1.0", name == "schemaurl" && e.version == "0.3":
 		e.schema = optional{value, true}

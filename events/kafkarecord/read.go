@@ -237,7 +237,8 @@ func (r *binaryReader) read(name string, value []byte) error {
 	case "dataschema":
 		e.DataSchema = text(value)
 	case "time":
-		if e.Time.UnmarshalText(value) != nil {
+		var ok bool
+		if e.Time, ok = events.ParseTime(value); !ok {
 			return ErrNoCloudEvent
 		}
 	case "partitionkey":
