@@ -117,7 +117,7 @@ func (s *Source) send(ctx context.Context) {
 			break
 		}
 	}
-	s.cfg.Logger.Error("EVENT LOST, as it would be on a cluster", "source", s.cfg.Source.Name, "url", s.cfg.URL, "because", last)
+	s.cfg.Logger.Error("EVENT LOST, as it would be on a cluster", "source", s.cfg.Source.Name, "sink", s.cfg.URL, "because", last)
 }
 
 // header is that of a new event.
