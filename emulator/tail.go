@@ -53,7 +53,7 @@ func tail(ctx context.Context, args []string, out *os.File, _ io.Writer) error {
 	var kafka connection
 	kafka.bind(flags)
 	var o tailOptions
-	flags.StringVar(&o.from, "from", "end", "where to begin: beginning, end, an `offset`, how many offsets before the end (-10), a time (2026-01-02T15:04:05Z) or how long ago (10m)")
+	flags.StringVar(&o.from, "from", "end", "where to begin: beginning, end, an `offset`, how many offsets before the end of each partition, of which a commit has one too (-10), a time (2026-01-02T15:04:05Z) or how long ago (10m)")
 	flags.Var(&o.key, "key", "only records with this `key`")
 	flags.StringVar(&o.kind, "type", "", "only events of this `type`")
 	flags.IntVar(&o.partition, "partition", -1, "only this `partition`")
@@ -212,7 +212,7 @@ func (o *tailOptions) begin(now time.Time) (begin, error) {
 			return begin{at: at}, nil
 		}
 	}
-	return begin{}, fmt.Errorf("--from %q: want beginning, end, an offset, -10 for the last ten of each partition, a time such as 2026-01-02T15:04:05Z, or how long ago, such as 10m", o.from)
+	return begin{}, fmt.Errorf("--from %q: want beginning, end, an offset, -10 for the last ten offsets of each partition, of which a commit has one too, a time such as 2026-01-02T15:04:05Z, or how long ago, such as 10m", o.from)
 }
 
 // show returns a record as it is printed; ok is false when it is filtered out.
