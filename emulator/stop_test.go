@@ -17,8 +17,8 @@ func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	golden.Row(t, 23, golden.OwnRule)
 	dir, manifests := t.TempDir(), shortWindows(t)
-	r := launch(t, dir, "-f", manifests, "--rate", "300")
-	r.await("records in "+events.TopicScored, func() bool { return len(ids(t, r.info.Kafka, events.TopicScored)) > 1000 })
+	r := launch(t, dir, "-f", manifests, "--rate", "100")
+	r.await("records in "+events.TopicScored, func() bool { return len(ids(t, r.info.Kafka, events.TopicScored)) > 300 })
 	r.close()
 
 	r = launch(t, dir, "-f", manifests, "--profile", "none", "--verify")

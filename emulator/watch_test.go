@@ -310,7 +310,7 @@ func TestRollout(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	r := launch(t, dir, "-f", manifests, "--rate", "300", "--watch", "--pace", "drain=1s")
+	r := launch(t, dir, "-f", manifests, "--rate", "100", "--watch", "--pace", "drain=1s")
 	r.await("records in "+events.TopicScored, func() bool { return len(ids(t, r.info.Kafka, events.TopicScored)) > 100 })
 	for _, function := range []string{"enrich", "detect"} {
 		path := filepath.Join(manifests, function+".yaml")
