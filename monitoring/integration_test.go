@@ -254,6 +254,17 @@ func quicker(text string) string {
 	})
 }
 
+// recorded returns an address at which an exporter that does not run here exports what
+// it once did: its rates are 0, but they are there.
+func (s *stack) recorded(exporter string) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		http.ServeFile(w, r, filepath.Join("scrapes", exporter+".txt"))
+	}))
+	s.t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
 func (s *stack) runPrometheus() {
 	files, err := filepath.Glob("rules/*.yml")
 	if err != nil {
@@ -287,6 +298,8 @@ func (s *stack) runPrometheus() {
 			},
 			map[string]any{"job_name": "prometheus", "static_configs": group(s.prometheus, nil)},
 			map[string]any{"job_name": "alertmanager", "static_configs": group(s.alerts, nil)},
+			map[string]any{"job_name": "node", "static_configs": group(s.recorded("node_exporter"), nil)},
+			map[string]any{"job_name": "kafka-exporter", "static_configs": group(s.recorded("kafka_exporter"), nil)},
 		},
 	}
 	text, err := yaml.Marshal(config)
@@ -394,15 +407,16 @@ func (s *stack) checkTargets() {
 	}
 }
 
-// checkPanels asks every query of every panel as Grafana would. One without an
-// answer shows nothing.
+// checkPanels asks every query of every panel as Grafana would, but for those of
+// kafka-health, which needs a Kafka with controllers. One without an answer shows
+// nothing.
 func (s *stack) checkPanels() {
 	s.t.Helper()
 	asked, elsewhere := 0, 0
 	end := time.Now()
 	for _, d := range dashboards.All() {
 		for _, p := range d.Panels {
-			if p.Elsewhere != "" && p.Elsewhere != "alertmanager" {
+			if p.Elsewhere == "kafka-health" {
 				elsewhere += len(p.Targets)
 				continue
 			}
@@ -420,5 +434,5 @@ func (s *stack) checkPanels() {
 			}
 		}
 	}
-	s.t.Logf("%d queries were asked, %d are of exporters that do not run here", asked, elsewhere)
+	s.t.Logf("%d queries were asked, %d are of kafka-health", asked, elsewhere)
 }
