@@ -408,8 +408,8 @@ func (s *stack) checkTargets() {
 }
 
 // checkPanels asks every query of every panel as Grafana would, but for those of
-// kafka-health, which needs a Kafka with controllers. One without an answer shows
-// nothing.
+// kafka-health, which needs a Kafka with controllers: the test of monitoring/compose
+// asks them. One without an answer shows nothing.
 func (s *stack) checkPanels() {
 	s.t.Helper()
 	asked, elsewhere := 0, 0

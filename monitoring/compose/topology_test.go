@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	"datasurge/events"
 	"datasurge/functions/stream/kafkatest"
 	"datasurge/knative"
+	"datasurge/monitoring/dashboards"
 )
 
 // TestTopology runs what docker compose up runs, but for the containers: the
@@ -65,6 +67,14 @@ func TestTopology(t *testing.T) {
 	eventually(t, "the quorum has a leader among the controllers", func() error {
 		return prom.none(`datasurge_kafka_quorum_leader_id < 101 or datasurge_kafka_quorum_leader_id > 103 or datasurge_kafka_quorum_voters != 3`, 0)
 	})
+	panels := healthQueries(t)
+	eventually(t, "the panels of kafka-health have something to show", func() error {
+		var missing error
+		for _, expr := range panels {
+			missing = errors.Join(missing, prom.some(expr))
+		}
+		return missing
+	})
 	eventually(t, "all is well", func() error { return prom.firing() })
 
 	cluster.Kill(t, 2)
@@ -92,6 +102,30 @@ func TestTopology(t *testing.T) {
 	for _, p := range running {
 		p.stop(t)
 	}
+}
+
+// dashboardVariable is a variable of a dashboard.
+var dashboardVariable = regexp.MustCompile(`\$[a-z]+`)
+
+// healthQueries are the queries of the panels that are of kafka-health. Those of the
+// others are asked by the integration test of monitoring, which has no controllers.
+func healthQueries(t *testing.T) []string {
+	t.Helper()
+	var list []string
+	for _, d := range dashboards.All() {
+		for _, p := range d.Panels {
+			if p.Elsewhere != "kafka-health" {
+				continue
+			}
+			for _, target := range p.Targets {
+				list = append(list, dashboardVariable.ReplaceAllString(target.Expr, ".*"))
+			}
+		}
+	}
+	if len(list) == 0 {
+		t.Fatal("no panel is of kafka-health")
+	}
+	return list
 }
 
 // checkTopics holds the topics against the manifests. A broker may hear of a topic a
