@@ -125,6 +125,13 @@ func (s *session) close(err error) {
 	if err != nil && !errors.Is(err, errStopped) {
 		s.client.UnsafeAbortBufferedRecords()
 	}
+	// A partition that the client is about to read as it is closed is a data race in
+	// it (kgo v1.22.2: source.killSessionOnClose and source.createReq).
+	read := map[string][]int32{s.changelogTopic: {int32(s.number)}}
+	for _, in := range s.options.Definition.Inputs {
+		read[in.Topic] = []int32{int32(s.number)}
+	}
+	s.client.RemoveConsumePartitions(read)
 	s.client.Close()
 }
 
