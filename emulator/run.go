@@ -59,7 +59,7 @@ func (c *runConfig) gcPercent() int {
 	if c.pace.times > 1 {
 		return 200
 	}
-	return 25
+	return 15
 }
 
 // labelDelay is after which time the truth about a transaction comes: soon, so
