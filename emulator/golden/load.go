@@ -19,6 +19,10 @@ var embedded embed.FS
 // relative one begins at the root of the module, wherever a test runs.
 const dirEnv = "GOLDEN_DIR"
 
+// Own reports whether the recordings are the project's own, and not those of the
+// directory that GOLDEN_DIR names.
+func Own() bool { return os.Getenv(dirEnv) == "" }
+
 // otherDir returns the directory that dirEnv names, "" when it names none.
 func otherDir() (string, error) {
 	dir := os.Getenv(dirEnv)
